@@ -1,0 +1,147 @@
+// The commands and their options, as typed and as --help shows them. cli/ckpt.1 says the same at
+// length; a test compares the two.
+#include "cli/options.h"
+
+namespace ckpt::cli {
+
+namespace {
+
+const OptionSpec kHelp{'h', "help", "", "this text"};
+const OptionSpec kQuiet{'q', "quiet", "", "say nothing but errors and warnings"};
+const OptionSpec kVerbose{'v', "verbose", "", "say more"};
+const OptionSpec kColor{0, "color", "WHEN", "auto (on a terminal), always or never"};
+const OptionSpec kJson{0, "json", "", "JSON on standard output, errors too"};
+
+CommandSpec dump() {
+  CommandSpec c;
+  c.name = "dump";
+  c.summary = "(--pid PID | --history FILE) [-o IMAGE]   save processes in an image";
+  c.usage =
+      "--pid PID --leave-running [-o IMAGE] [--container | --subtree]\n"
+      "--pid PID --leave-stopped [-o IMAGE] [--container | --subtree]\n"
+      "--history FILE [--at LINE] [-o IMAGE] [--container | --subtree]";
+  c.text =
+      "Saves a process and all its descendants in an image: the live one with this PID, or the\n"
+      "first one of a history, which is the text that strace -f writes. Images hold the tree, its\n"
+      "ids and its open files, but no memory and no registers yet; so live processes are never\n"
+      "ended, and must be left running or stopped.";
+  c.options = {{'p', "pid", "PID", "the live process PID and all its descendants"},
+               {0, "history", "FILE", "the processes of a strace log; - is standard input"},
+               {0, "at", "LINE", "the history as it stood after this line, not at its end"},
+               {'o', "output", "IMAGE",
+                "where to: a file, or - for standard output; by default -, or\n"
+                "ckpt-PID.ckpt if standard output is a terminal"},
+               {0, "container", "", "insist on a whole pid namespace without outside ids"},
+               {0, "subtree", "", "do not, even where it would be one"},
+               {0, "leave-running", "", "the processes go on; none is disturbed"},
+               {0, "leave-stopped", "", "the processes are stopped first, and stay so"},
+               kQuiet,
+               kVerbose,
+               kColor,
+               kHelp};
+  c.exclusive = {{"pid", "history"},
+                 {"container", "subtree"},
+                 {"leave-running", "leave-stopped"},
+                 {"quiet", "verbose"}};
+  return c;
+}
+
+CommandSpec restore() {
+  CommandSpec c;
+  c.name = "restore";
+  c.summary = "IMAGE [--plan | --rehearse]               bring an image back";
+  c.usage = "IMAGE [--plan | --rehearse] [--here | --no-pids] [--json]";
+  c.text =
+      "Rehearses the restore in a simulated kernel: plans the system calls that make the tree\n"
+      "again, carries them out there, and compares what comes out with the image. Images hold no\n"
+      "memory and no registers yet, so the rehearsed machine is the result; it is shown.";
+  c.options = {{0, "plan", "", "print the steps and what would go wrong; change nothing"},
+               {0, "rehearse", "", "stop after the rehearsal and show the tree"},
+               {0, "here", "",
+                "into the present pid namespace with the original numbers:\n"
+                "name every number that is taken, and by whom"},
+               {0, "no-pids", "",
+                "with new numbers, in the present pid namespace;\n"
+                "for images with one pid namespace"},
+               kJson,
+               kQuiet,
+               kVerbose,
+               kColor,
+               kHelp};
+  c.exclusive = {{"plan", "rehearse"}, {"plan", "json"}, {"here", "no-pids"}, {"quiet", "verbose"}};
+  c.operand = "IMAGE";
+  c.min_operands = c.max_operands = 1;
+  return c;
+}
+
+CommandSpec inspect() {
+  CommandSpec c;
+  c.name = "inspect";
+  c.summary = "IMAGE [--tree|--pids|--fds|--records]     look at an image";
+  c.usage = "IMAGE [--tree | --pids | --fds | --records] [--pid PID] [--json]";
+  c.text = "Shows what an image holds: without options a summary and the tree.";
+  c.options = {
+      {0, "tree", "", "the tree alone, with all ghosts"},
+      {0, "pids", "", "all pid objects: numbers at every level, and who uses them"},
+      {0, "fds", "", "the open files of each process"},
+      {0, "records", "", "the records, one on a line; of a damaged image up to the damage"},
+      {'p', "pid", "PID", "this process alone (its number in the root namespace)"},
+      kJson,
+      kQuiet,
+      {'v', "verbose", "", "the tree with a line for each thread"},
+      kColor,
+      kHelp};
+  c.exclusive = {{"tree", "pids", "fds", "records"}, {"quiet", "verbose"}};
+  c.operand = "IMAGE";
+  c.min_operands = c.max_operands = 1;
+  return c;
+}
+
+CommandSpec diff() {
+  CommandSpec c;
+  c.name = "diff";
+  c.summary = "IMAGE IMAGE                               compare two images";
+  c.usage = "IMAGE IMAGE [--json]";
+  c.text =
+      "Compares two images, leaving out what does not matter: host and time, the numbering of\n"
+      "objects, whether a file is already reopened. Exits with 0 if they are the same, 1 if they\n"
+      "differ, 2 if they could not be compared, 3 if one is damaged.";
+  c.options = {kJson,
+               {'q', "quiet", "", "print nothing: the exit code tells"},
+               {'v', "verbose", "", "say so if they are the same"},
+               kColor,
+               kHelp};
+  c.exclusive = {{"quiet", "verbose"}};
+  c.operand = "IMAGE";
+  c.min_operands = c.max_operands = 2;
+  return c;
+}
+
+CommandSpec verify() {
+  CommandSpec c;
+  c.name = "verify";
+  c.summary = "IMAGE...                                  check images";
+  c.usage = "IMAGE...";
+  c.text =
+      "Reads each image whole, checks it, and rehearses its restore. Exits with 0 if all are "
+      "good,\n"
+      "1 if one cannot be read or restored, 3 if one is damaged.";
+  c.options = {{'q', "quiet", "", "say nothing of good images"},
+               {'v', "verbose", "", "say more of good images: format, source, mode, objects"},
+               kColor,
+               kHelp};
+  c.exclusive = {{"quiet", "verbose"}};
+  c.operand = "IMAGE";
+  c.min_operands = 1;
+  c.max_operands = SIZE_MAX;
+  return c;
+}
+
+}  // namespace
+
+const std::vector<CommandSpec>& commands() {
+  static const std::vector<CommandSpec> all{dump(), restore(), inspect(), diff(), verify()};
+  return all;
+}
+
+}  // namespace ckpt::cli

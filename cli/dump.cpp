@@ -1,0 +1,169 @@
+// ckpt dump: a machine (mirrored from live processes, or made by a history) into an image.
+#include <unistd.h>
+
+#include <csignal>
+#include <optional>
+
+#include "cli/commands.h"
+#include "cli/dump_source.h"
+#include "cli/image_io.h"
+#include "cli/stop_tree.h"
+#include "core/checkpoint.h"
+
+namespace ckpt::cli {
+
+namespace {
+
+// Counts TASK records on their way, for the progress line.
+class CountingSink : public format::RecordSink {
+ public:
+  CountingSink(format::RecordSink& out, Progress& progress) : out_(out), progress_(progress) {}
+  void begin(format::RecordType type, std::uint64_t payload) override {
+    if (type == format::RecordType::task) progress_.at(++tasks_);
+    out_.begin(type, payload);
+  }
+  void append(const void* bytes, std::size_t n) override { out_.append(bytes, n); }
+  [[nodiscard]] Status status() const override { return out_.status(); }
+
+ private:
+  format::RecordSink& out_;
+  Progress& progress_;
+  std::uint64_t tasks_ = 0;
+};
+
+// Counts bytes of the image.
+class MeteredSink : public format::ByteSink {
+ public:
+  explicit MeteredSink(format::ByteSink& out) : out_(out) {}
+  Status write(std::span<const std::byte> bytes) override {
+    bytes_ += bytes.size();
+    return out_.write(bytes);
+  }
+  [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+
+ private:
+  format::ByteSink& out_;
+  std::uint64_t bytes_ = 0;
+};
+
+Status check_usage(const Arguments& a) {
+  const std::string hint = "see ckpt dump --help";
+  if (!a.has("pid") && !a.has("history"))
+    return usage_error("nothing to dump", "neither --pid nor --history is given", hint);
+  if (a.has("at") && !a.has("history"))
+    return usage_error("option --at needs --history", "live processes have no past", hint);
+  if (a.has("at")) CKPT_CHECK(parse_number("at", a.value("at"), 1, UINT64_MAX));
+  for (const char* name : {"leave-running", "leave-stopped"})
+    if (a.has(name) && a.has("history"))
+      return usage_error(std::string("option --") + name + " is for --pid",
+                         "a history has no live processes", hint);
+  return {};
+}
+
+std::string default_output(const core::Process& root) {
+  if (!is_terminal(STDOUT_FILENO)) return "-";
+  return "ckpt-" + std::to_string(root.tgid->nr(*root.ns())) + ".ckpt";
+}
+
+core::CheckpointOptions checkpoint_options(const Arguments& a, const DumpSource& source) {
+  core::CheckpointOptions o;
+  if (a.has("container")) o.mode = format::kModeContainer;
+  if (a.has("subtree")) o.mode = format::kModeSubtree;
+  o.origin = source.origin;
+  return o;
+}
+
+void tell(const Console& console, const core::Checkpoint& checkpoint, const Arguments& a,
+          const std::string& where, std::uint64_t bytes) {
+  const bool container = checkpoint.mode() == format::kModeContainer;
+  std::string mode = container ? "container: a pid namespace with all that is in it" : "subtree";
+  if (a.has("subtree"))
+    mode += ": as asked for";
+  else if (!container)
+    mode += ": " + checkpoint.why_subtree();
+  console.note(mode);
+  console.note(count_of(checkpoint.nr_tasks(), "task") + " in " +
+               count_of(checkpoint.nr_processes(), "process", "processes") + ", " +
+               count_of(checkpoint.nr_pids(), "pid") + ", " + human_size(bytes) + " written to " +
+               where);
+}
+
+Status write_image(const Console& console, const Arguments& a, const DumpSource& source,
+                   ImageOutput& output) {
+  core::Checkpoint checkpoint(*source.machine, *source.root, checkpoint_options(a, source));
+  CKPT_CHECK(checkpoint.collect());
+  MeteredSink bytes(output.sink());
+  {
+    Progress progress(console, "writing " + output.name(), "tasks", checkpoint.nr_tasks());
+    format::StreamWriter writer(bytes);
+    CountingSink counted(writer, progress);
+    CKPT_CHECK(checkpoint.write(counted));
+    CKPT_CHECK(writer.close());
+    CKPT_CHECK(output.commit());
+  }
+  tell(console, checkpoint, a, output.name(), bytes.bytes());
+  return {};
+}
+
+// Whoever reads the pipe learns that, and why, no image comes. It may be gone: no matter.
+void end_in_error(ImageOutput& output, const Error& error) {
+  format::StreamWriter writer(output.sink());
+  writer.begin(format::RecordType::error, 0);
+  writer.text(format::RecordType::string, error.message());
+  static_cast<void>(writer.close());
+}
+
+Result<DumpSource> make_source(const Console& console, const Arguments& a,
+                               std::optional<std::uint64_t> pid, StoppedTree* stopped) {
+  if (!pid) return history_source(console, a);
+  if (!a.has("leave-stopped")) return mirror_source(console, static_cast<pid_t>(*pid));
+  CKPT_CHECK(stopped->stop(static_cast<pid_t>(*pid)));
+  CKPT_TRY(DumpSource source, mirror_source(console, static_cast<pid_t>(*pid)));
+  stopped->mark_running(*source.root);
+  return source;
+}
+
+Status dump(const Console& console, const Arguments& a, std::optional<std::uint64_t> pid) {
+  std::unique_ptr<ImageOutput> output;
+  // Before the work where it can be: a place that cannot be written to is worth knowing early.
+  if (a.has("output") || !is_terminal(STDOUT_FILENO)) {
+    CKPT_TRY(output, ImageOutput::open(a.has("output") ? a.value("output") : "-"));
+  }
+  StoppedTree stopped;  // lets the processes go on unless keep() is called
+  Status done = [&]() -> Status {
+    CKPT_TRY(const DumpSource source, make_source(console, a, pid, &stopped));
+    if (!output) {
+      CKPT_TRY(output, ImageOutput::open(default_output(*source.root)));
+    }
+    return write_image(console, a, source, *output);
+  }();
+  if (done.has_error()) {
+    if (output && output->is_stream() && done.error().kind != ErrorKind::usage &&
+        done.error().what != "cannot write image")
+      end_in_error(*output, done.error());
+    return done;
+  }
+  if (const std::size_t n = stopped.keep(); n > 0)
+    console.note(count_of(n, "process", "processes") + " stopped; kill -CONT lets them go on");
+  return {};
+}
+
+}  // namespace
+
+Result<int> run_dump(Console& console, const Arguments& a) {
+  CKPT_CHECK(check_usage(a));
+  std::optional<std::uint64_t> pid;
+  if (a.has("pid")) {
+    CKPT_TRY(pid, parse_number("pid", a.value("pid"), 1, 4194304));
+    if (!a.has("leave-running") && !a.has("leave-stopped"))
+      return cannot("will not end the processes",
+                    "images hold no memory and no registers yet, so all would be lost",
+                    "give --leave-running or --leave-stopped");
+  }
+  // A reader that goes away is an error like any other, so that stopped processes go on.
+  std::signal(SIGPIPE, SIG_IGN);
+  CKPT_CHECK(dump(console, a, pid));
+  return 0;
+}
+
+}  // namespace ckpt::cli

@@ -1,0 +1,27 @@
+// Where the machine of a dump comes from: live processes or a history.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/options.h"
+#include "core/checkpoint.h"
+#include "core/machine.h"
+
+namespace ckpt::cli {
+
+struct DumpSource {
+  std::shared_ptr<void> owner;  // keeps machine and root alive
+  core::Machine* machine = nullptr;
+  core::Process* root = nullptr;
+  core::Origin origin;
+};
+
+// Mirrors the tree of --pid; tells what was left out. The processes go on.
+Result<DumpSource> mirror_source(const Console& console, pid_t pid);
+// Replays --history up to --at; tells what was passed over.
+Result<DumpSource> history_source(const Console& console, const Arguments& arguments);
+
+}  // namespace ckpt::cli

@@ -1,0 +1,195 @@
+// inspect --fds: what /proc/PID/fd and fdinfo would show, and who shares what.
+//
+// Sharing is found by two maps made once: file -> its descriptors in all tables, table -> its
+// processes. Of a file that many share only a few are named.
+#include <algorithm>
+#include <map>
+#include <unordered_map>
+
+#include "cli/image_json.h"
+#include "cli/views.h"
+
+namespace ckpt::cli {
+
+namespace {
+
+constexpr std::size_t kNamed = 3;  // sharers that are named
+
+struct Holder {
+  std::uint32_t table;
+  std::int32_t fd;
+};
+
+class FdsPrinter {
+ public:
+  FdsPrinter(Out& out, const Style& style, const ImageFacts& facts)
+      : out_(out), style_(style), facts_(facts), image_(facts.image) {
+    index();
+  }
+  void print(const ProcessFacts* only) {
+    bool first = true;
+    facts_.for_each(only, [&](const ProcessFacts& p) {
+      if (!first) out_ << "\n";
+      first = false;
+      process(p);
+    });
+  }
+
+ private:
+  void index();
+  void process(const ProcessFacts& p);
+  void row(std::uint32_t table, const format::FileDesc& fd);
+  void columns(const std::string& fd, const std::string& mode, const std::string& state,
+               const std::string& offset, const std::string& type, const std::string& file);
+  [[nodiscard]] std::string others(std::uint32_t table, const format::FileDesc& fd,
+                                   const std::vector<Holder>& holders, bool own_file) const;
+  [[nodiscard]] std::string sharing(std::uint32_t table, const format::FileDesc& fd) const;
+
+  Out& out_;
+  const Style& style_;
+  const ImageFacts& facts_;
+  const format::Image& image_;
+  std::unordered_map<std::int32_t, std::uint32_t> file_at_, table_at_, fs_at_;
+  std::vector<std::vector<Holder>> holders_;                  // by file
+  std::vector<std::vector<std::uint32_t>> owners_;            // by table: processes, in tree order
+  std::map<std::int32_t, std::vector<std::uint32_t>> pipes_;  // pipe -> files
+};
+
+std::int32_t first_objref(const format::Image& image, const ProcessFacts& p,
+                          format::s32le format::TaskObjs::*member) {
+  for (std::uint32_t i = 0; i < p.threads; ++i)
+    if (const std::int32_t ref = image.objs[p.first + i].*member) return ref;
+  return 0;
+}
+
+void FdsPrinter::index() {
+  holders_.resize(image_.files.size());
+  owners_.resize(image_.file_tables.size());
+  for (std::uint32_t i = 0; i < image_.files.size(); ++i) {
+    file_at_[image_.files[i].ref] = i;
+    const std::int32_t pipe = image_.files[i].file.pipe_objref;
+    if (pipe != 0) pipes_[pipe].push_back(i);
+  }
+  for (std::uint32_t t = 0; t < image_.file_tables.size(); ++t) {
+    table_at_[image_.file_tables[t].ref] = t;
+    for (const format::FileDesc& fd : image_.file_tables[t].fds)
+      if (const auto f = file_at_.find(fd.fd_objref); f != file_at_.end())
+        holders_[f->second].push_back({t, fd.fd_descriptor});
+  }
+  for (std::uint32_t i = 0; i < image_.fs.size(); ++i) fs_at_[image_.fs[i].ref] = i;
+  for (std::uint32_t i = 0; i < facts_.processes.size(); ++i) {
+    const std::int32_t ref =
+        first_objref(image_, facts_.processes[i], &format::TaskObjs::files_objref);
+    if (const auto t = table_at_.find(ref); t != table_at_.end()) owners_[t->second].push_back(i);
+  }
+}
+
+void FdsPrinter::columns(const std::string& fd, const std::string& mode, const std::string& state,
+                         const std::string& offset, const std::string& type,
+                         const std::string& file) {
+  out_ << "  " << pad_left(fd, 4) << "  " << pad_right(mode, 4) << "  " << pad_right(state, 7)
+       << "  " << pad_left(offset, 8) << "  " << pad_right(type, 9) << "  " << file << "\n";
+}
+
+void FdsPrinter::process(const ProcessFacts& p) {
+  out_ << style_.bold(facts_.name(p));
+  const ProcessState state = facts_.state(p);
+  if (state != ProcessState::running) out_ << ", " << state_name(state);
+  const auto fs = fs_at_.find(first_objref(image_, p, &format::TaskObjs::fs_objref));
+  if (fs != fs_at_.end()) {
+    const format::ImageFs& f = image_.fs[fs->second];
+    if (!f.cwd.empty()) out_ << ", in " << printable(f.cwd);
+    if (!f.root.empty() && f.root != "/") out_ << ", root " << printable(f.root);
+    if (f.fs.umask_known != 0) {
+      char text[8];
+      std::snprintf(text, sizeof text, "%03o", f.fs.umask.value() & 0777U);
+      out_ << ", umask " << text;
+    }
+  }
+  out_ << "\n";
+  const auto t = table_at_.find(first_objref(image_, p, &format::TaskObjs::files_objref));
+  if (t == table_at_.end()) {
+    out_ << style_.dim(state == ProcessState::zombie ? "  no files: it has exited"
+                                                     : "  nothing is known of its files")
+         << "\n";
+    return;
+  }
+  const ProcessFacts& owner = facts_.processes[owners_[t->second].front()];
+  if (&owner != &p) {
+    out_ << "  the table of " << facts_.name(owner) << ", shared\n";
+    return;
+  }
+  if (image_.file_tables[t->second].fds.empty()) {
+    out_ << style_.dim("  none open") << "\n";
+    return;
+  }
+  columns("FD", "MODE", "STATE", "OFFSET", "TYPE", "FILE");
+  for (const format::FileDesc& fd : image_.file_tables[t->second].fds) row(t->second, fd);
+}
+
+void FdsPrinter::row(std::uint32_t table, const format::FileDesc& fd) {
+  const auto at = file_at_.find(fd.fd_objref);
+  if (at == file_at_.end()) return;
+  const format::ImageFile& f = image_.files[at->second];
+  constexpr const char* kModes[] = {"r", "w", "rw", "-"};
+  std::string path = printable(f.path.empty() ? "not known" : f.path);
+  if (f.file.deleted != 0) path += style_.red(" (deleted)");
+  std::string extra;
+  const auto names = open_flags(f.file.f_flags);
+  for (std::size_t i = 1; i < names.size(); ++i)
+    if (names[i] != "O_LARGEFILE") extra += " " + names[i];
+  if (fd.fd_close_on_exec != 0) extra += " close-on-exec";
+  const std::string shared = sharing(table, fd);
+  const std::string type = file_type_name(f.file);
+  const bool seekable = type == "regular" || type == "directory";
+  columns(std::to_string(fd.fd_descriptor), unknown_file(f) ? "?" : kModes[f.file.f_flags & 3],
+          fd.fd_pending != 0 ? style_.yellow("pending") : "live",
+          seekable || f.file.f_pos != 0 ? std::to_string(f.file.f_pos) : "-", type,
+          path + style_.cyan(extra) + (shared.empty() ? "" : "  " + style_.dim(shared)));
+}
+
+// "9846:1, 9848:1, +5": process and descriptor of all `holders` but this one itself, which is among
+// them if they are the holders of its own file. Other ends of a pipe go by name.
+std::string FdsPrinter::others(std::uint32_t table, const format::FileDesc& fd,
+                               const std::vector<Holder>& holders, bool own_file) const {
+  std::string s;
+  std::size_t named = 0;
+  for (const Holder& h : holders) {
+    if (h.table == table && h.fd == fd.fd_descriptor) continue;
+    if (named == kNamed) break;
+    ++named;
+    if (!s.empty()) s += ", ";
+    if (!owners_[h.table].empty()) {
+      const ProcessFacts& p = facts_.processes[owners_[h.table].front()];
+      s += own_file ? facts_.pid(p) : facts_.name(p);
+    }
+    s += ":" + std::to_string(h.fd);
+  }
+  if (const std::size_t left = holders.size() - (own_file ? 1 : 0) - named; left > 0)
+    s += ", +" + std::to_string(left);
+  return s;
+}
+
+std::string FdsPrinter::sharing(std::uint32_t table, const format::FileDesc& fd) const {
+  const std::uint32_t at = file_at_.at(fd.fd_objref);
+  std::string s = others(table, fd, holders_[at], true);
+  if (!s.empty()) s = "(also " + s + ")";
+  const format::File& file = image_.files[at].file;
+  if (file.pipe_objref == 0) return s;
+  const bool writes = (file.f_flags & 3) != 0;
+  std::string ends;
+  for (const std::uint32_t other : pipes_.at(file.pipe_objref)) {
+    if (other == at || ((image_.files[other].file.f_flags & 3) != 0) == writes) continue;
+    ends += (ends.empty() ? "" : ", ") + others(table, fd, holders_[other], false);
+  }
+  if (ends.empty()) ends = "outside";
+  return (writes ? "to " : "from ") + ends + (s.empty() ? "" : "  " + s);
+}
+
+}  // namespace
+
+void print_fds(Out& out, const Style& style, const ImageFacts& facts, const ProcessFacts* only) {
+  FdsPrinter(out, style, facts).print(only);
+}
+
+}  // namespace ckpt::cli

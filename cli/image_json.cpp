@@ -1,0 +1,299 @@
+#include "cli/image_json.h"
+
+#include <sys/stat.h>
+
+#include <cstdio>
+#include <unordered_map>
+#include <unordered_set>
+
+namespace ckpt::cli {
+
+namespace json = boost::json;
+
+namespace {
+
+// An array whose elements go out one by one, a line each.
+class ArrayWriter {
+ public:
+  ArrayWriter(Out& out, std::string_view key) : out_(out) { out_ << ",\n\"" << key << "\": ["; }
+  ~ArrayWriter() { out_ << (first_ ? "]" : "\n]"); }
+  ArrayWriter(const ArrayWriter&) = delete;
+  ArrayWriter& operator=(const ArrayWriter&) = delete;
+  void add(const json::value& value) {
+    out_ << (first_ ? "\n  " : ",\n  ") << json::serialize(value);
+    first_ = false;
+  }
+
+ private:
+  Out& out_;
+  bool first_ = true;
+};
+
+void member(Out& out, std::string_view key, const json::value& value) {
+  out << ",\n\"" << key << "\": " << json::serialize(value);
+}
+
+json::value number(std::int32_t nr) {
+  return nr == format::kNrUnknown ? json::value() : json::value(nr);
+}
+
+json::array numbers(std::span<const std::int32_t> of) {
+  json::array a;
+  for (const std::int32_t nr : of) a.push_back(number(nr));
+  return a;
+}
+
+class ImageJson {
+ public:
+  ImageJson(Out& out, const ImageFacts& facts, const ProcessFacts* only)
+      : out_(out), facts_(facts), image_(facts.image), only_(only) {
+    for (std::uint32_t i = 0; i < image_.file_tables.size(); ++i)
+      tables_[image_.file_tables[i].ref] = i;
+    for (std::uint32_t i = 0; i < image_.fs.size(); ++i) fs_[image_.fs[i].ref] = i;
+    if (only_) choose();
+  }
+
+  void print(const json::object& extra) {
+    head();
+    namespaces();
+    pids();
+    tasks();
+    files();
+    for (const auto& [key, value] : extra) member(out_, key, value);
+    out_ << "\n}\n";
+  }
+
+ private:
+  void choose();
+  void head();
+  void namespaces();
+  void pids();
+  void tasks();
+  void files();
+  [[nodiscard]] json::object task(const ProcessFacts& p) const;
+  [[nodiscard]] json::value nr(std::int32_t ref) const {
+    const auto n = facts_.root_nr(ref);
+    return n ? json::value(*n) : json::value();
+  }
+  [[nodiscard]] const format::ImageFileTable* table(const ProcessFacts& p) const;
+  [[nodiscard]] json::array fds(const ProcessFacts& p) const;
+
+  Out& out_;
+  const ImageFacts& facts_;
+  const format::Image& image_;
+  const ProcessFacts* only_;
+  std::unordered_map<std::int32_t, std::uint32_t> tables_, fs_;
+  std::unordered_set<std::uint32_t> only_pids_;
+  std::unordered_set<std::int32_t> only_files_;
+};
+
+// A dead leader's files are those of its living threads.
+std::int32_t objref_of(const format::Image& image, const ProcessFacts& p,
+                       format::s32le format::TaskObjs::*member) {
+  for (std::uint32_t i = 0; i < p.threads; ++i)
+    if (const std::int32_t ref = image.objs[p.first + i].*member) return ref;
+  return 0;
+}
+
+void ImageJson::choose() {
+  for (std::uint32_t i = 0; i < only_->threads; ++i)
+    only_pids_.insert(facts_.pid_index(image_.tree[only_->first + i].pid));
+  const format::TreeEntry& e = facts_.leader(*only_);
+  for (const std::int32_t ref : {std::int32_t{e.tgid}, std::int32_t{e.pgid}, std::int32_t{e.sid}})
+    only_pids_.insert(facts_.pid_index(ref));
+  if (const format::ImageFileTable* t = table(*only_))
+    for (const format::FileDesc& fd : t->fds) only_files_.insert(fd.fd_objref);
+}
+
+void ImageJson::head() {
+  const format::Header& h = image_.header;
+  out_ << "{\n\"format\": "
+       << json::serialize(
+              json::object{{"major", h.format_major.value()}, {"minor", h.format_minor.value()}});
+  member(out_, "source", h.source == format::kSourceHistory ? "history" : "host");
+  member(out_, "mode", h.mode == format::kModeContainer ? "container" : "subtree");
+  member(out_, "time", h.time == 0 ? json::value() : json::value(h.time.value()));
+  if (h.source != format::kSourceHost) return;
+  member(out_, "host",
+         json::object{{"nodename", valid_utf8(image_.nodename)},
+                      {"release", valid_utf8(image_.release)},
+                      {"version", valid_utf8(image_.version)},
+                      {"machine", valid_utf8(image_.machine)}});
+}
+
+void ImageJson::namespaces() {
+  ArrayWriter array(out_, "namespaces");
+  constexpr const char* kStates[] = {"alive", "empty", "exiting", "dead"};
+  for (std::size_t i = 0; i < image_.namespaces.size(); ++i) {
+    const format::PidNs& ns = image_.namespaces[i];
+    const bool known = ns.state < std::size(kStates);
+    array.add(json::object{
+        {"id", i},
+        {"parent", ns.parent == 0 ? json::value() : json::value(facts_.namespace_index(ns.parent))},
+        {"level", ns.level.value()},
+        {"state", known ? json::value(kStates[ns.state]) : json::value()}});
+  }
+}
+
+void ImageJson::pids() {
+  ArrayWriter array(out_, "pids");
+  for (std::uint32_t i = 0; i < image_.pids.size(); ++i) {
+    if (only_ && !only_pids_.contains(i)) continue;
+    std::vector<std::uint32_t> path;  // from the innermost namespace outwards
+    for (std::uint32_t ns = image_.ns_of(i);;) {
+      path.push_back(ns);
+      if (ns >= image_.namespaces.size() || image_.namespaces[ns].parent == 0) break;
+      ns = facts_.namespace_index(image_.namespaces[ns].parent);
+    }
+    array.add(json::object{{"ref", image_.pids.first_ref() + static_cast<std::int64_t>(i)},
+                           {"numbers", numbers(image_.pids.numbers(i))},
+                           {"namespaces", json::array(path.rbegin(), path.rend())},
+                           {"ghost", facts_.uses[i].ghost()}});
+  }
+}
+
+const format::ImageFileTable* ImageJson::table(const ProcessFacts& p) const {
+  const auto found = tables_.find(objref_of(image_, p, &format::TaskObjs::files_objref));
+  return found == tables_.end() ? nullptr : &image_.file_tables[found->second];
+}
+
+json::array ImageJson::fds(const ProcessFacts& p) const {
+  json::array a;
+  const format::ImageFileTable* t = table(p);
+  if (!t) return a;
+  for (const format::FileDesc& fd : t->fds)
+    a.push_back(json::object{{"fd", fd.fd_descriptor.value()},
+                             {"file", fd.fd_objref.value()},
+                             {"cloexec", fd.fd_close_on_exec != 0},
+                             {"state", fd.fd_pending != 0 ? "pending" : "live"}});
+  return a;
+}
+
+json::object ImageJson::task(const ProcessFacts& p) const {
+  const format::TreeEntry& e = facts_.leader(p);
+  const format::Task& t = image_.tasks[p.first];
+  const format::TaskKin kin = image_.kin_of(p.first);
+  const ProcessState state = facts_.state(p);
+  json::object o;
+  o["pid"] = nr(e.pid);
+  o["ppid"] = nr(e.ppid);
+  o["tgid"] = nr(e.tgid);
+  o["pgid"] = nr(e.pgid);
+  o["sid"] = nr(e.sid);
+  const std::uint32_t pid = facts_.pid_index(e.pid);
+  o["numbers"] = pid == kNone ? json::array() : numbers(image_.pids.numbers(pid));
+  o["comm"] = valid_utf8(image_.comm(p.first));
+  o["state"] = state_name(state);
+  json::array lwps;
+  for (std::uint32_t i = 0; i < p.threads; ++i) lwps.push_back(nr(image_.tree[p.first + i].pid));
+  o["lwps"] = std::move(lwps);
+  o["fds"] = fds(p);
+  o["exit_signal"] = t.exit_signal.value();
+  o["exit_code"] = state == ProcessState::zombie ? json::value(t.exit_code.value()) : json::value();
+  o["subreaper"] = kin.subreaper > 1 ? json::value() : json::value(kin.subreaper == 1);
+  if (kin.child_ns != 0) o["child_namespace"] = facts_.namespace_index(kin.child_ns);
+  const auto fs = fs_.find(objref_of(image_, p, &format::TaskObjs::fs_objref));
+  if (fs != fs_.end()) {
+    const format::ImageFs& f = image_.fs[fs->second];
+    o["cwd"] = f.cwd.empty() ? json::value() : json::value(valid_utf8(f.cwd));
+    o["root"] = f.root.empty() ? json::value() : json::value(valid_utf8(f.root));
+    o["umask"] = f.fs.umask_known != 0 ? json::value(f.fs.umask.value()) : json::value();
+  }
+  return o;
+}
+
+void ImageJson::tasks() {
+  ArrayWriter array(out_, "tasks");
+  facts_.for_each(only_, [&](const ProcessFacts& p) { array.add(task(p)); });
+}
+
+void ImageJson::files() {
+  ArrayWriter array(out_, "files");
+  for (const format::ImageFile& f : image_.files) {
+    if (only_ && !only_files_.contains(f.ref)) continue;
+    json::array flags;
+    for (const std::string& flag : open_flags(f.file.f_flags)) flags.emplace_back(flag);
+    json::object o;
+    o["ref"] = f.ref;
+    o["type"] = file_type_name(f.file);
+    const bool unknown = unknown_file(f);
+    o["path"] = unknown ? json::value() : json::value(valid_utf8(f.path));
+    o["flags"] = unknown ? json::value() : json::value(std::move(flags));
+    o["offset"] = unknown ? json::value() : json::value(f.file.f_pos.value());
+    o["deleted"] = f.file.deleted != 0;
+    if (f.file.pipe_objref != 0) o["pipe"] = f.file.pipe_objref.value();
+    array.add(o);
+  }
+}
+
+}  // namespace
+
+const char* file_type_name(const format::File& file) {
+  switch (file.f_type) {
+    case format::kFilePipe:
+      return "pipe";
+    case format::kFileFifo:
+      return "fifo";
+    case format::kFileSocket:
+      return "socket";
+    case format::kFileTty:
+      return "tty";
+    case format::kFileGeneric:
+      break;
+    default:
+      return "other";
+  }
+  switch (file.f_mode & S_IFMT) {
+    case 0:
+    case S_IFREG:
+      return "regular";
+    case S_IFDIR:
+      return "directory";
+    case S_IFCHR:
+      return "char";
+    case S_IFIFO:
+      return "fifo";
+    case S_IFSOCK:
+      return "socket";
+    default:
+      return "other";
+  }
+}
+
+bool unknown_file(const format::ImageFile& file) {
+  return file.file.f_type == format::kFileOpaque && file.path.empty();
+}
+
+std::vector<std::string> open_flags(std::uint32_t flags) {
+  // x86-64's numbers, as the image has them. O_SYNC holds O_DSYNC's bit, O_TMPFILE O_DIRECTORY's.
+  constexpr struct {
+    std::uint32_t bits;
+    const char* name;
+  } kFlags[] = {{020200000, "O_TMPFILE"}, {04010000, "O_SYNC"},    {0100, "O_CREAT"},
+                {0200, "O_EXCL"},         {0400, "O_NOCTTY"},      {01000, "O_TRUNC"},
+                {02000, "O_APPEND"},      {04000, "O_NONBLOCK"},   {010000, "O_DSYNC"},
+                {020000, "O_ASYNC"},      {040000, "O_DIRECT"},    {0100000, "O_LARGEFILE"},
+                {0200000, "O_DIRECTORY"}, {0400000, "O_NOFOLLOW"}, {01000000, "O_NOATIME"},
+                {010000000, "O_PATH"}};
+  constexpr const char* kAccess[] = {"O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"};
+  std::vector<std::string> names{kAccess[flags & 3]};
+  std::uint32_t left = flags & ~3U;
+  for (const auto& f : kFlags) {
+    if ((left & f.bits) != f.bits) continue;
+    names.emplace_back(f.name);
+    left &= ~f.bits;
+  }
+  if (left != 0) {
+    char text[16];
+    std::snprintf(text, sizeof text, "0x%x", left);
+    names.emplace_back(text);
+  }
+  return names;
+}
+
+void print_json(Out& out, const ImageFacts& facts, const ProcessFacts* only,
+                const json::object& extra) {
+  ImageJson(out, facts, only).print(extra);
+}
+
+}  // namespace ckpt::cli

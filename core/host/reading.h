@@ -1,0 +1,64 @@
+// One reading of a tree from /proc, before fds are matched with each other. Two readings that agree
+// in structure make a snapshot (snapshot.cpp). Parts: walk.cpp finds the processes and their bones,
+// exclude.cpp drops ckpt and its servants, details.cpp reads files, links and namespaces,
+// sharing.cpp tells what is shared.
+#pragma once
+
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "core/host/proc_fs.h"
+#include "core/host/snapshot.h"
+
+namespace ckpt::host {
+
+// What every process of the machine shows to everybody.
+struct Passer {
+  pid_t pid = 0, ppid = 0, pgid = 0, sid = 0;
+  std::uint64_t start_time = 0;
+  std::string comm;
+};
+
+struct Reading {
+  std::vector<ProcessSnapshot> processes;         // tree order
+  std::vector<std::vector<OpenFile>> open_files;  // for each process, parallel to its fds
+  std::vector<Passer> everybody;                  // all of /proc, ascending pids
+  std::vector<Excluded> excluded;
+  bool contains_self = false;
+};
+
+// "process 12 (sh)"
+std::string name_of(const ProcessSnapshot& process);
+
+// The thread through which the process's files are seen: the leader, or for a dead leader the first
+// living thread; 0 for a zombie. And its directory, e.g. "12/task/13".
+pid_t window(const ProcessSnapshot& process);
+std::string window_dir(const ProcessSnapshot& process);
+
+Result<std::vector<Passer>> scan_everybody(const ProcFs& proc);
+
+// Fills reading.processes with the bones: ids, states, threads, children. An Error with errno
+// EBUSY: the tree changed under the reader.
+Status walk(const ProcFs& proc, pid_t root, Reading& reading);
+// Removes ckpt (pid `self`, 0: unknown), which is not the root, and what serves it.
+void exclude_self(const ProcFs& proc, pid_t self, Reading& reading);
+// Fills in fds, cwd, root, exe, namespaces.
+Status read_details(const ProcFs& proc, Reading& reading);
+
+// The error of a tree that changed.
+Error changed(const std::string& what);
+bool is_changed(const Error& error);
+
+// What differs in structure, in words; empty: nothing.
+std::string difference(const Reading& before, const Reading& after);
+
+// Numbers the open file descriptions, tables and fs of the reading into `out`. False: kcmp could
+// not tell, so it was guessed. Errors: changed().
+Result<bool> find_sharing(const Reading& reading, const Kcmp& kcmp, TreeSnapshot& out);
+
+// The namespaces of all processes, with their parents; fills in those of zombies in `out`.
+void find_namespaces(const ProcFs& proc, TreeSnapshot& out);
+
+}  // namespace ckpt::host

@@ -1,0 +1,176 @@
+// Taking the snapshot: read, ask what is shared, read again, until two readings agree.
+#include "core/host/snapshot.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <map>
+#include <set>
+#include <thread>
+
+#include "core/host/reading.h"
+
+namespace ckpt::host {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+int system_kcmp(pid_t a, pid_t b, int type, unsigned long idx_a, unsigned long idx_b) {
+  const long r = syscall(SYS_kcmp, a, b, type, idx_a, idx_b);
+  return r < 0 ? -errno : static_cast<int>(r);
+}
+
+Status check_root(const ProcFs& proc, pid_t root, pid_t self) {
+  if (root <= 0)
+    return Error{ErrorKind::usage,
+                 "no such process",
+                 std::to_string(root) + " is not a pid",
+                 {},
+                 ESRCH,
+                 {},
+                 {}};
+  const std::string pid = std::to_string(root);
+  if (root == self)
+    return cannot("cannot checkpoint process " + pid, "it is ckpt itself",
+                  "give the pid of the process to checkpoint", EINVAL);
+  const auto stat_text = proc.read(pid + "/stat");
+  if (stat_text.has_error()) {
+    if (gone(stat_text.error()))
+      return cannot("no such process", pid, "ps -e lists those there are", ESRCH);
+    return stat_text.error();
+  }
+  CKPT_TRY(const ProcStat stat, parse_stat(stat_text.value()));
+  const auto status_text = proc.read(pid + "/status");
+  if (status_text.has_error()) return status_text.error();
+  CKPT_TRY(const ProcStatus status, parse_status(status_text.value()));
+  const std::string name = "process " + pid + " (" + stat.comm + ")";
+  if (status.kthread || (stat.flags & kPfKthread) != 0)
+    return cannot("cannot checkpoint " + name, "it is a kernel thread",
+                  "only ordinary processes can be checkpointed", EINVAL);
+  if (status.tgid != root)
+    return cannot(
+        "cannot checkpoint " + pid,
+        "it is a thread of process " + std::to_string(status.tgid) + " (" + stat.comm + ")",
+        "give the process: --pid " + std::to_string(status.tgid), EINVAL);
+  return {};
+}
+
+Result<Reading> read_once(const ProcFs& proc, pid_t root, pid_t self) {
+  Reading reading;
+  CKPT_CHECK(walk(proc, root, reading));
+  exclude_self(proc, self, reading);
+  CKPT_CHECK(read_details(proc, reading));
+  return reading;
+}
+
+// A shell starts the stages of `ckpt dump ... | gzip` one after the other and may not be done when
+// ckpt already runs: give it a moment.
+void let_pipeline_start(const ProcFs& proc, pid_t root, pid_t self) {
+  const std::string fd = std::to_string(self) + "/fd/";
+  bool pipe = false;
+  for (const char* n : {"1", "2"}) {
+    const auto link = proc.read_link(fd + n);
+    pipe = pipe || (!link.has_error() && parse_inode_link(link.value(), "pipe"));
+  }
+  pid_t pid = self;
+  for (int up = 0; pipe && pid > 1 && up < 4096; ++up) {
+    const auto text = proc.read(std::to_string(pid) + "/stat");
+    if (text.has_error()) return;
+    const auto stat = parse_stat(text.value());
+    if (stat.has_error()) return;
+    pid = stat.value().ppid;
+    if (pid == root) {
+      std::this_thread::sleep_for(milliseconds(20));
+      return;
+    }
+  }
+}
+
+std::vector<ForeignId> find_foreign(const Reading& reading) {
+  std::set<pid_t> ours;
+  for (const auto& p : reading.processes) ours.insert(p.pid);
+  for (const auto& e : reading.excluded) ours.insert(e.pid);
+  std::map<pid_t, ForeignId> holders;
+  for (const auto& p : reading.processes)
+    for (const pid_t id : {p.pgid, p.sid})
+      if (id != 0) holders.try_emplace(id, ForeignId{id, 0, {}, {}});
+  for (const Passer& p : reading.everybody) {
+    if (ours.contains(p.pid)) continue;
+    const auto hold = [&](pid_t id, ForeignId::As as) {
+      const auto it = holders.find(id);
+      // The task that bears the number itself is the best example.
+      if (it == holders.end() || (it->second.holder != 0 && as != ForeignId::As::pid)) return;
+      it->second = {id, p.pid, p.comm, as};
+    };
+    hold(p.pgid, ForeignId::As::group);
+    hold(p.sid, ForeignId::As::session);
+    hold(p.pid, ForeignId::As::pid);
+  }
+  std::vector<ForeignId> out;
+  for (auto& [id, foreign] : holders)
+    if (foreign.holder != 0) out.push_back(std::move(foreign));
+  return out;
+}
+
+std::uint64_t namespace_of_proc(const ProcFs& proc, pid_t self) {
+  const auto link = proc.read_link(std::to_string(self) + "/ns/pid");
+  return link.has_error() ? 0 : parse_inode_link(link.value(), "pid").value_or(0);
+}
+
+}  // namespace
+
+Result<TreeSnapshot> snapshot_tree(pid_t root, const SnapshotOptions& options) {
+  const ProcFs proc(options.proc);
+  // Another namespace's /proc shows us under another number, or not at all; kcmp(2) takes ours.
+  const pid_t shown = proc.self();
+  const pid_t self = options.self != 0 ? options.self : shown;
+  const bool own_proc = shown != 0 && shown == getpid();
+  const Kcmp kcmp = options.kcmp ? options.kcmp : own_proc ? Kcmp(system_kcmp) : Kcmp();
+  CKPT_CHECK(check_root(proc, root, self));
+  let_pipeline_start(proc, root, self);
+
+  std::optional<Reading> before;
+  std::string what = "it was read once only";
+  std::optional<TreeSnapshot> snapshot;
+  for (unsigned attempt = 1; attempt <= options.max_attempts; ++attempt) {
+    if (attempt > 2)
+      std::this_thread::sleep_for(milliseconds(std::min(attempt * attempt / 4, 50U)));
+    auto reading = read_once(proc, root, self);
+    if (reading.has_error()) {
+      if (!is_changed(reading.error())) return reading.error();
+      what = reading.error().detail;
+      before.reset();
+      snapshot.reset();
+      if (auto there = check_root(proc, root, self); there.has_error()) return there.error();
+      continue;
+    }
+    if (before) what = difference(*before, reading.value());
+    if (before && snapshot && what.empty()) {
+      snapshot->attempts = attempt;
+      snapshot->foreign = find_foreign(*before);
+      snapshot->excluded = before->excluded;
+      snapshot->contains_self = before->contains_self;
+      snapshot->proc_ns = own_proc ? namespace_of_proc(proc, shown) : 0;
+      find_namespaces(proc, *snapshot);
+      return std::move(*snapshot);
+    }
+    before = std::move(reading).value();
+    snapshot.emplace();
+    const auto exact = find_sharing(*before, kcmp, *snapshot);
+    if (exact.has_error()) {
+      what = exact.error().detail;
+      snapshot.reset();
+      continue;
+    }
+    snapshot->sharing_exact = exact.value();
+  }
+  return cannot("process " + std::to_string(root) + " changed while being checkpointed",
+                "read " + std::to_string(options.max_attempts) + " times; last: " + what,
+                "stop it first (kill -STOP), or try again when it is less busy", EBUSY);
+}
+
+}  // namespace ckpt::host

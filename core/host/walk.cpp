@@ -1,0 +1,224 @@
+// Finding the processes of a tree: ids, states, threads, children.
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+
+#include "core/host/reading.h"
+
+namespace ckpt::host {
+
+namespace {
+
+// A process that ended under the reader means that the tree changed; other errors stay.
+Error trouble(const Error& error, pid_t pid) {
+  if (gone(error)) return changed("process " + std::to_string(pid) + " ended");
+  return error;
+}
+
+bool dead_letter(char state) {
+  return state == 'Z' || state == 'X' || state == 'x';
+}
+
+ProcState state_of(const ProcessSnapshot& p) {
+  const auto alive = std::find_if(p.threads.begin(), p.threads.end(),
+                                  [](const auto& t) { return !dead_letter(t.state); });
+  if (dead_letter(p.state_letter))
+    return alive == p.threads.end() ? ProcState::zombie : ProcState::dead;
+  return p.state_letter == 'T' ? ProcState::stopped : ProcState::running;
+}
+
+class Walker {
+ public:
+  Walker(const ProcFs& proc, Reading& out) : proc_(proc), out_(out) {}
+
+  Status run(pid_t root) {
+    CKPT_CHECK(check_children_files(root));
+    struct Found {
+      pid_t pid, parent;
+    };
+    std::vector<Found> todo{{root, 0}};
+    std::unordered_set<pid_t> seen{root};
+    while (!todo.empty()) {
+      const auto [pid, parent] = todo.back();
+      todo.pop_back();
+      CKPT_TRY(ProcessSnapshot process, read_process(pid));
+      for (auto it = process.children.rbegin(); it != process.children.rend(); ++it) {
+        if (!seen.insert(*it).second)
+          return changed("process " + std::to_string(*it) + " was found under two parents");
+        todo.push_back({*it, pid});
+      }
+      if (pid != root && process.ppid != parent)
+        return changed(name_of(process) + " got another parent");
+      out_.processes.push_back(std::move(process));
+    }
+    return check_against_everybody(seen);
+  }
+
+ private:
+  // Without CONFIG_PROC_CHILDREN the children are those that name the parent, eldest first.
+  Status check_children_files(pid_t root) {
+    const std::string r = std::to_string(root);
+    const auto children = proc_.read(r + "/task/" + r + "/children");
+    if (!children.has_error()) return {};
+    if (!gone(children.error())) return children.error();
+    if (const auto alive = proc_.status(r + "/task/" + r); alive.has_error())
+      return trouble(alive.error(), root);
+    have_children_files_ = false;
+    auto sorted = out_.everybody;
+    std::stable_sort(sorted.begin(), sorted.end(),
+                     [](const Passer& a, const Passer& b) { return a.start_time < b.start_time; });
+    for (const Passer& p : sorted) born_to_[p.ppid].push_back(p.pid);
+    return {};
+  }
+
+  // The lists of children are trustworthy only while nobody dies: who names a member as parent must
+  // have been found.
+  Status check_against_everybody(const std::unordered_set<pid_t>& seen) const {
+    for (const Passer& p : out_.everybody)
+      if (p.ppid != 0 && seen.contains(p.ppid) && !seen.contains(p.pid))
+        return changed("process " + std::to_string(p.pid) + " (" + p.comm + ") came or went");
+    return {};
+  }
+
+  Result<ProcessSnapshot> read_process(pid_t pid) {
+    const std::string dir = std::to_string(pid);
+    const auto stat_text = proc_.read(dir + "/stat");
+    if (stat_text.has_error()) return trouble(stat_text.error(), pid);
+    const auto status_text = proc_.read(dir + "/status");
+    if (status_text.has_error()) return trouble(status_text.error(), pid);
+    CKPT_TRY(const ProcStat stat, parse_stat(stat_text.value()));
+    CKPT_TRY(const ProcStatus status, parse_status(status_text.value()));
+    if (stat.state == 'X' || stat.state == 'x')
+      return changed("process " + dir + " (" + stat.comm + ") ended");
+    ProcessSnapshot p;
+    take(stat, status, p);
+    CKPT_CHECK(read_threads(status, p));
+    p.state = state_of(p);
+    p.exiting = p.state == ProcState::running && (stat.flags & kPfExiting) != 0;
+    if (p.state == ProcState::zombie || p.state == ProcState::dead) p.exit_code = stat.exit_code;
+    // The state of a dead leader's process is that of its living threads.
+    if (p.state == ProcState::dead)
+      for (const auto& t : p.threads)
+        if (!dead_letter(t.state)) p.state_letter = t.state;
+    return p;
+  }
+
+  static void take(const ProcStat& stat, const ProcStatus& status, ProcessSnapshot& p) {
+    p.pid = stat.pid;
+    p.ppid = stat.ppid;
+    p.pgid = stat.pgrp;
+    p.sid = stat.session;
+    p.ns_pids = status.ns_pid.empty() ? std::vector{p.pid} : status.ns_pid;
+    p.ns_pgids = status.ns_pgid.empty() ? std::vector{p.pgid} : status.ns_pgid;
+    p.ns_sids = status.ns_sid.empty() ? std::vector{p.sid} : status.ns_sid;
+    p.comm = stat.comm;
+    p.state_letter = stat.state;
+    p.exit_signal = stat.exit_signal;
+    p.start_time = stat.start_time;
+    p.tty_nr = stat.tty_nr;
+    p.tracer = status.tracer_pid;
+    p.sig_ign = status.sig_ign;
+    p.sig_cgt = status.sig_cgt;
+    p.shd_pnd = status.shd_pnd;
+    if (p.sig_ign) p.sigchld_ignored = (*p.sig_ign >> (SIGCHLD - 1) & 1) != 0;
+    p.umask = status.umask;
+    p.uid = status.uid[0];
+    p.gid = status.gid[0];
+    p.seccomp = status.seccomp;
+  }
+
+  Status read_threads(const ProcStatus& leader, ProcessSnapshot& p) {
+    const std::string dir = std::to_string(p.pid) + "/task";
+    const auto tids = proc_.numbers(dir);
+    if (tids.has_error()) return trouble(tids.error(), p.pid);
+    for (const pid_t tid : tids.value()) {
+      CKPT_TRY(auto thread, read_thread(dir + "/" + std::to_string(tid), tid, leader, p));
+      p.threads.push_back(std::move(thread));
+    }
+    std::stable_partition(p.threads.begin(), p.threads.end(),
+                          [&](const auto& t) { return t.tid == p.pid; });
+    for (const auto& t : p.threads)
+      p.children.insert(p.children.end(), t.children.begin(), t.children.end());
+    std::sort(p.threads.begin(), p.threads.end(),
+              [](const auto& a, const auto& b) { return a.tid < b.tid; });
+    if (p.threads.empty()) return changed(name_of(p) + " ended");
+    return {};
+  }
+
+  Result<ThreadSnapshot> read_thread(const std::string& dir, pid_t tid, const ProcStatus& leader,
+                                     ProcessSnapshot& p) {
+    const auto vanished = [&](const Error& e) {
+      return gone(e) ? changed("thread " + std::to_string(tid) + " of " + name_of(p) + " ended")
+                     : e;
+    };
+    ThreadSnapshot t;
+    t.tid = tid;
+    ProcStatus status = leader;
+    if (tid != p.pid) {
+      const auto text = proc_.read(dir + "/status");
+      if (text.has_error()) return vanished(text.error());
+      CKPT_TRY(status, parse_status(text.value()));
+    }
+    t.ns_tids = status.ns_pid.empty() ? std::vector{tid} : status.ns_pid;
+    t.comm = tid == p.pid ? p.comm : status.name;
+    t.state = tid == p.pid ? p.state_letter : status.state;
+    t.sig_blk = status.sig_blk;
+    if (!p.umask) p.umask = status.umask;  // a dead leader has none
+    if (have_children_files_) {
+      const auto text = proc_.read(dir + "/children");
+      if (text.has_error()) return vanished(text.error());
+      CKPT_TRY(t.children, parse_children(text.value()));
+    } else if (tid == p.pid) {
+      if (const auto it = born_to_.find(p.pid); it != born_to_.end()) t.children = it->second;
+    }
+    return t;
+  }
+
+  const ProcFs& proc_;
+  Reading& out_;
+  std::unordered_map<pid_t, std::vector<pid_t>> born_to_;
+  bool have_children_files_ = true;
+};
+
+}  // namespace
+
+std::string name_of(const ProcessSnapshot& process) {
+  return "process " + std::to_string(process.pid) + " (" + process.comm + ")";
+}
+
+pid_t window(const ProcessSnapshot& process) {
+  if (process.state == ProcState::zombie) return 0;
+  if (process.state != ProcState::dead) return process.pid;
+  for (const auto& t : process.threads)
+    if (!dead_letter(t.state)) return t.tid;
+  return 0;
+}
+
+std::string window_dir(const ProcessSnapshot& process) {
+  const pid_t tid = window(process);
+  const std::string pid = std::to_string(process.pid);
+  return tid == 0 || tid == process.pid ? pid : pid + "/task/" + std::to_string(tid);
+}
+
+Result<std::vector<Passer>> scan_everybody(const ProcFs& proc) {
+  CKPT_TRY(const auto pids, proc.numbers("."));
+  std::vector<Passer> out;
+  out.reserve(pids.size());
+  for (const pid_t pid : pids) {
+    const auto text = proc.read(std::to_string(pid) + "/stat");
+    // Whoever ends meanwhile, or is hidden (hidepid), is not counted.
+    if (text.has_error()) continue;
+    const auto stat = parse_stat(text.value());
+    if (stat.has_error()) continue;
+    const ProcStat& s = stat.value();
+    out.push_back({s.pid, s.ppid, s.pgrp, s.session, s.start_time, s.comm});
+  }
+  return out;
+}
+
+Status walk(const ProcFs& proc, pid_t root, Reading& reading) {
+  CKPT_TRY(reading.everybody, scan_everybody(proc));
+  return Walker(proc, reading).run(root);
+}
+
+}  // namespace ckpt::host

@@ -1,0 +1,117 @@
+// A machine: everything there is in it, and the elementary changes that keep its invariants. What a
+// system call does with them is core/sim's matter; a mirror of Linux uses them directly.
+//
+// Invariants:
+// - Every process but world has a parent, and is on its parent's list of children.
+// - A pid is on lists of users exactly as Process and Task refer to it; its numbers are taken while
+//   it has a user, and free afterwards (core/pid.h).
+// - `world` stands for everything outside: it is the parent of the tops of the trees, reaps
+// whatever
+//   has no nearer reaper, and holds a group and a session that are outside.
+#pragma once
+
+#include <memory>
+
+#include "core/task.h"
+
+namespace ckpt::core {
+
+class Machine {
+ public:
+  Machine();
+  ~Machine();
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  [[nodiscard]] PidNs& root_ns() { return *root_ns_; }
+  [[nodiscard]] Process& world() { return *world_; }
+  [[nodiscard]] std::size_t tasks() const {
+    return tasks_;
+  }  // living and zombie, world not counted
+  [[nodiscard]] std::size_t processes() const { return all_.size(); }
+
+  // All processes but world, in no order; a process is at its `slot`.
+  [[nodiscard]] const std::vector<Process*>& all() const { return all_; }
+
+  Ref<PidNs> new_ns(PidNs& parent);
+
+  // A new pid with numbers[0..ns.level] from the root namespace down; kNrUnknown takes none. Null
+  // if a number is taken or out of 1..kPidMax. Its numbers are taken from now on; they become free
+  // when it loses its last user, so give it one.
+  Ref<Pid> new_pid(PidNs& ns, std::span<const Nr> numbers);
+  // The lowest free number from ns.last_nr + 1 on, from 300 again after `max` (the kernel's cyclic
+  // search); 0 if there is none.
+  static Nr free_nr(PidNs& ns, Nr max = 32768);
+
+  // An outside id that is visible in `ns`, by its numbers there and above (kNrUnknown where it is
+  // not known). Lives as long as the machine. Null if a number is taken by a pid that is not
+  // outside.
+  Ref<Pid> outside_pid(PidNs& ns, std::span<const Nr> numbers);
+  // An outside id that is not visible in the machine.
+  Ref<Pid> invisible_pid();
+
+  // A new single-threaded process, last of its parent's children. `pid` must have no task.
+  Process& add_process(Process& parent, const Ref<Pid>& pid, const Ref<Pid>& pgrp,
+                       const Ref<Pid>& session);
+  Task& add_thread(Process& process, const Ref<Pid>& pid);
+  // A thread that is not the leader has exited: it is gone at once.
+  void remove_thread(Task& thread);
+  // All threads but the leader are gone, files and fs let go. Children stay where they are.
+  void make_zombie(Process& process, std::uint32_t exit_code);
+  // Reaped: a zombie without children is gone; its ids stay while others use them.
+  void release(Process& process);
+  // exec by a thread that is not the leader: it takes over the leader's pid; the other threads,
+  // the old leader among them, are gone (execve(2)).
+  void take_over_leader(Task& thread);
+
+  void set_pgrp(Process& process, const Ref<Pid>& pgrp);
+  void set_session(Process& process, const Ref<Pid>& session);
+  // The child becomes the last of the new parent's children.
+  void set_parent(Process& child, Process& parent);
+
+  // Counts the changes to the tree and its ids: two equal readings, and nothing came, went, moved.
+  [[nodiscard]] std::uint64_t changes() const { return changes_; }
+
+  // A number for a new pipe's name ("pipe:[7]"), from 1.
+  std::uint32_t next_pipe() { return ++pipes_; }
+  // The id for a new ObjHash over this machine's objects.
+  std::uint32_t next_objhash() { return ++objhashes_; }
+
+ private:
+  void drop_if_unused(Pid& pid);
+
+  Ref<PidNs> root_ns_;
+  std::vector<Ref<Pid>> outside_;
+  std::unique_ptr<Process> world_;
+  std::vector<Process*> all_;
+  std::size_t tasks_ = 0;
+  std::uint64_t changes_ = 0;
+  std::uint32_t namespaces_ = 1, pipes_ = 0, objhashes_ = 0;
+};
+
+// Calls fn(Process&) for `top` and all its descendants: a parent before its children, children in
+// order. Does not recurse, so depth costs no stack.
+template <class Fn>
+void for_each_process(Process& top, Fn fn) {
+  Process* p = &top;
+  for (;;) {
+    // The next sibling is asked for while this one's subtree is walked.
+    if (p != &top) __builtin_prefetch(&*++p->parent->children.iterator_to(*p));
+    fn(*p);
+    if (!p->children.empty()) {
+      p = &p->children.front();
+      continue;
+    }
+    for (;;) {
+      if (p == &top) return;
+      auto next = ++p->parent->children.iterator_to(*p);
+      if (next != p->parent->children.end()) {
+        p = &*next;
+        break;
+      }
+      p = p->parent;
+    }
+  }
+}
+
+}  // namespace ckpt::core

@@ -1,0 +1,163 @@
+// exit(2), exit_group(2), and what a death means to others: children find a new parent, a
+// namespace loses its init, the parent is told, a zombie is reaped.
+#include "core/sim/kernel.h"
+
+namespace ckpt::sim {
+
+using core::Pid;
+using core::Ref;
+using core::Tri;
+
+Kernel::Kernel(Machine& machine) : m_(machine) {
+  core::for_each_process(m_.world(), [&](Process& p) {
+    stopped_ += p.stopped ? 1 : 0;
+    if (p.exiting) exiting_.emplace_back(p.ns());
+  });
+}
+
+void Kernel::exit(Task& caller, std::uint32_t status) {
+  Process& p = *caller.process;
+  if (caller.exited || p.exiting) return;
+  // Only the leader can be dead among those on the list, so this looks at three at most.
+  for (const Task& other : p.threads) {
+    if (&other == &caller || other.exited) continue;
+    if (p.leader == &caller) {
+      caller.exited = true;
+      caller.child_ns = nullptr;
+    } else {
+      m_.remove_thread(caller);
+      pids_freed();
+    }
+    return;
+  }
+  die(p, status);
+}
+
+void Kernel::exit_group(Task& caller, std::uint32_t status) {
+  die(*caller.process, status);
+}
+
+void Kernel::reap_by_world(Process& child) {
+  if (child.parent == &m_.world() && child.zombie) reap(child);
+}
+
+// All threads of a process exit.
+void Kernel::die(Process& p, std::uint32_t status) {
+  if (p.zombie || p.exiting) return;
+  if (p.stopped) --stopped_;
+  p.stopped = p.continued = false;
+  p.stop_signal = 0;
+  p.exit_code = status;
+  if (p.ns()->init == &p)
+    zap_pid_ns(*p.ns());
+  else
+    complete_exit(p);
+}
+
+void Kernel::complete_exit(Process& p) {
+  leave_children(p);
+  check_orphaned_group(p, nullptr);
+  m_.make_zombie(p, p.exit_code);
+  notify_parent(p);
+  pids_freed();
+}
+
+// Who adopts the children of a process that dies: the nearest subreaper above, as long as the way
+// up stays on the father's level; else the namespace's init.
+Process& Kernel::find_reaper(Process& father) {
+  const PidNs& ns = *father.ns();
+  Process& init = ns.init ? *ns.init : m_.world();
+  if (!father.has_subreaper_above || ns.state == format::kNsExiting) return init;
+  for (Process* p = father.parent; p->ns() && p->ns()->level == ns.level; p = p->parent)
+    if (p->subreaper == Tri::yes && !p->zombie && !p->exiting) return *p;
+  return init;
+}
+
+void Kernel::leave_children(Process& father) {
+  if (father.children.empty()) return;
+  Process& reaper = find_reaper(father);
+  CKPT_ASSERT(&reaper != &father);
+  while (!father.children.empty()) {
+    Process& child = father.children.front();
+    m_.set_parent(child, reaper);
+    child.exit_signal = kSigChld;
+    child.reaped_outside = &reaper == &m_.world();
+    check_orphaned_group(child, &father);
+    if (child.zombie) notify_parent(child);
+  }
+}
+
+// A new zombie, or an old one with a new parent: is it reaped at once?
+void Kernel::notify_parent(Process& zombie) {
+  const Process& parent = *zombie.parent;
+  const bool tells_by_sigchld =
+      zombie.exit_signal == kSigChld || zombie.parent_exec_id != parent.exec_id;
+  if (parent.exiting || zombie.reaped_outside || (parent.ignores_sigchld && tells_by_sigchld))
+    reap(zombie);
+}
+
+void Kernel::reap(Process& zombie) {
+  PidNs& ns = *zombie.ns();
+  if (ns.init == &zombie) ns.init = nullptr;
+  m_.release(zombie);
+  pids_freed();
+}
+
+// The init of `ns` dies: nobody is born there any more, all members are killed, nested ones and
+// those with a parent outside included. It is a zombie once all their pids are free.
+void Kernel::zap_pid_ns(PidNs& ns) {
+  Process& init = *ns.init;
+  const bool was_settling = settling_;
+  settling_ = true;  // not while we are at it
+  ns.state = format::kNsExiting;
+  init.exiting = true;
+  while (&init.threads.back() != init.leader) m_.remove_thread(init.threads.back());
+  init.leader->exited = false;
+  init.leader->child_ns = nullptr;
+  init.files = nullptr;
+  init.fs = nullptr;
+  exiting_.emplace_back(&ns);
+
+  std::vector<Ref<Pid>> members;
+  std::size_t seen = 0;
+  const auto collect = [&](Process& p) {
+    if (!p.ns() || !ns.is_ancestor_of(*p.ns())) return;
+    for (const Task& thread : p.threads) seen += thread.pid ? 1 : 0;
+    if (&p != &init) members.push_back(p.tgid);
+  };
+  core::for_each_process(init, collect);
+  if (seen != ns.nr_pids()) {  // some are nobody's below init: injected from outside, or held ids
+    members.clear();
+    core::for_each_process(m_.world(), collect);
+  }
+  for (const Ref<Pid>& pid : members)
+    if (pid->process) die(*pid->process, kSigKill);
+  for (auto it = init.children.begin(); it != init.children.end();) {
+    Process& child = *it++;
+    if (child.zombie) reap(child);
+  }
+  members.clear();
+  settling_ = was_settling;
+  pids_freed();
+}
+
+// Inits that wait for the last of their namespace's pids to go become zombies.
+void Kernel::settle_exiting() {
+  if (settling_) return;
+  settling_ = true;
+  for (std::size_t i = 0; i < exiting_.size();) {
+    if (exiting_[i]->nr_pids() > 1) {
+      ++i;
+      continue;
+    }
+    const Ref<PidNs> ns = exiting_[i];
+    exiting_.erase(exiting_.begin() + static_cast<std::ptrdiff_t>(i));
+    ns->state = format::kNsDead;
+    ns->init->exiting = false;
+    complete_exit(*ns->init);
+    i = 0;  // this may have been what another waits for
+  }
+  settling_ = false;
+}
+
+}  // namespace ckpt::sim

@@ -1,0 +1,254 @@
+// The file calls of a log, from text to numbers.
+#include <string>
+
+#include "core/sim/history_parse.h"
+#include "core/sim/open_flags.h"
+#include "core/sim/strace_value.h"
+
+namespace ckpt::sim::history {
+
+namespace {
+
+void set_path(const LogLine& line, std::size_t at, Call& call, Log& log) {
+  const auto path = parse_string(text_arg(line, at));
+  const std::string_view text = path ? std::string_view(path->bytes) : std::string_view();
+  // strace -y says what the kernel calls the file; needed only where the name is not absolute.
+  const std::string_view said = line.result.annotation;
+  if (!text.starts_with('/') && said.starts_with('/')) {
+    call.text = keep(log, unescape(said));
+    call.a[2] = 1;
+  } else {
+    call.text = keep(log, text);
+  }
+}
+
+void parse_open(const LogLine& line, Call& call, Log& log) {
+  call.a[0] = static_cast<std::int64_t>(flags_value(text_arg(line, 1), open_flags()));
+  call.a[1] = kCwd;
+  if (line.name == "creat") call.a[0] = kOpenCreate | kOpenWrite | kOpenTrunc;
+  set_path(line, 0, call, log);
+}
+
+void parse_openat(const LogLine& line, Call& call, Log& log) {
+  std::string_view flags = text_arg(line, 2);
+  if (line.name == "openat2") flags = struct_field(flags, "flags").value_or("");
+  call.a[0] = static_cast<std::int64_t>(flags_value(flags, open_flags()));
+  call.a[1] = fd_arg(line, 0);
+  set_path(line, 1, call, log);
+}
+
+void parse_fd_only(const LogLine& line, Call& call, Log&) {
+  call.a[0] = fd_arg(line, 0);
+}
+
+void parse_close_range(const LogLine& line, Call& call, Log&) {
+  call.a[0] = int_arg(line, 0).value_or(0);
+  call.a[1] = int_arg(line, 1).value_or(0);
+  const std::string_view flags = text_arg(line, 2);
+  call.a[2] = (has_flag(flags, "CLOSE_RANGE_UNSHARE") ? kCloseRangeUnshare : 0U) |
+              (has_flag(flags, "CLOSE_RANGE_CLOEXEC") ? kCloseRangeCloexec : 0U);
+}
+
+void parse_dup2(const LogLine& line, Call& call, Log&) {
+  call.a[0] = fd_arg(line, 0);
+  call.a[1] = fd_arg(line, 1);
+  call.a[2] = static_cast<std::int64_t>(flags_value(text_arg(line, 2), open_flags()));
+}
+
+void parse_fcntl(const LogLine& line, Call& call, Log&) {
+  const std::string_view command = text_arg(line, 1);
+  call.a[0] = fd_arg(line, 0);
+  call.op = Op::none;
+  if (command == "F_DUPFD" || command == "F_DUPFD_CLOEXEC") {
+    call.op = Op::dup_from;
+    call.a[1] = int_arg(line, 2).value_or(0);
+    call.a[2] = command == "F_DUPFD_CLOEXEC";
+  } else if (command == "F_GETFD") {
+    call.op = Op::get_cloexec;
+  } else if (command == "F_SETFD") {
+    call.op = Op::set_cloexec;
+    const std::string_view flags = text_arg(line, 2);
+    call.a[1] = has_flag(flags, "FD_CLOEXEC") || flags == "1" || flags == "0x1";
+  } else if (command == "F_SETFL") {
+    call.op = Op::set_flags;
+    call.a[1] = static_cast<std::int64_t>(flags_value(text_arg(line, 2), open_flags()));
+  } else if (command == "F_GETFL") {
+    call.op = Op::get_flags;
+  }
+}
+
+// `[3, 4]`, at the argument that the kernel fills in.
+void parse_pair(const LogLine& line, std::size_t at, Call& call) {
+  const auto fds = parse_list(text_arg(line, at));
+  if (!fds || fds->size() != 2) {
+    call.op = Op::none;
+    return;
+  }
+  for (std::size_t i = 0; i < 2; ++i) {
+    const auto fd = parse_fd((*fds)[i]);
+    call.a[i + 1] = fd ? fd->number : -1;
+  }
+}
+
+void parse_pipe(const LogLine& line, Call& call, Log&) {
+  parse_pair(line, 0, call);
+  call.a[0] = static_cast<std::int64_t>(flags_value(text_arg(line, 1), open_flags()));
+  call.a[3] = format::kFilePipe;
+}
+
+void parse_socketpair(const LogLine& line, Call& call, Log&) {
+  parse_pair(line, 3, call);
+  call.a[0] = static_cast<std::int64_t>(flags_value(text_arg(line, 1), open_flags()));
+  call.a[3] = format::kFileSocket;
+}
+
+void parse_socket(const LogLine& line, Call& call, Log& log) {
+  call.a[0] = line.args_text.find("SOCK_CLOEXEC") != std::string_view::npos;
+  call.a[1] = format::kFileSocket;
+  call.text = keep(log, "socket");
+}
+
+// Files without a place in the file system: eventfd, epoll, ...
+void parse_anon(const LogLine& line, Call& call, Log& log) {
+  constexpr std::string_view kAlways[] = {"pidfd_open", "pidfd_getfd", "io_uring_setup", "bpf",
+                                          "landlock_create_ruleset"};
+  bool cloexec = line.args_text.find("CLOEXEC") != std::string_view::npos;
+  for (const std::string_view name : kAlways) cloexec |= line.name == name;
+  call.a[0] = cloexec;
+  call.a[1] = format::kFileOpaque;
+  if (line.name == "pidfd_open")
+    call.a[2] = parse_pid(text_arg(line, 0)).value_or(PidValue{}).number;
+  std::string_view kind = line.name.substr(0, line.name.find('_'));
+  while (kind.size() > 1 && kind.back() >= '0' && kind.back() <= '9') kind.remove_suffix(1);
+  call.text = keep(log, "anon_inode:[" + std::string(kind) + "]");
+}
+
+void parse_memfd(const LogLine& line, Call& call, Log& log) {
+  call.a[0] = line.args_text.find("CLOEXEC") != std::string_view::npos;
+  call.a[1] = format::kFileGeneric;
+  const auto name = parse_string(text_arg(line, 0));
+  call.text = keep(log, "/memfd:" + (name ? name->bytes : std::string()));
+}
+
+// Fds that come with a message: `cmsg_type=SCM_RIGHTS, cmsg_data=[5, 6]`. Their list is kept as
+// text.
+void parse_recvmsg(const LogLine& line, Call& call, Log& log) {
+  call.op = Op::none;
+  const std::size_t at = line.args_text.find("SCM_RIGHTS");
+  if (at == std::string_view::npos) return;
+  std::string_view rest = line.args_text.substr(at);
+  const std::size_t data = rest.find("cmsg_data=[");
+  if (data == std::string_view::npos) return;
+  rest.remove_prefix(data + 11);
+  call.op = Op::receive;
+  call.a[1] = line.args_text.find("MSG_CMSG_CLOEXEC") != std::string_view::npos;
+  call.text = keep(log, rest.substr(0, rest.find(']')));
+}
+
+void parse_lseek(const LogLine& line, Call& call, Log&) {
+  const std::string_view whence = text_arg(line, line.args.size() - 1);
+  call.a[0] = fd_arg(line, 0);
+  call.a[1] = int_arg(line, 1).value_or(0);
+  call.a[2] = whence == "SEEK_SET" ? 0 : whence == "SEEK_CUR" ? 1 : whence == "SEEK_END" ? 2 : 3;
+  if (line.name != "_llseek") return;
+  const auto list = parse_list(text_arg(line, 2));
+  if (list && !list->empty()) call.result = parse_integer((*list)[0]).value_or(0);
+}
+
+bool is_null(std::string_view text) {
+  return text == "NULL" || text == "0" || text.empty();
+}
+
+void parse_sendfile(const LogLine& line, Call& call, Log&) {
+  call.a[0] = fd_arg(line, 0);
+  call.a[1] = is_null(text_arg(line, 2)) ? fd_arg(line, 1) : -1;
+}
+
+void parse_copy_range(const LogLine& line, Call& call, Log&) {
+  call.a[0] = is_null(text_arg(line, 1)) ? fd_arg(line, 0) : -1;
+  call.a[1] = is_null(text_arg(line, 3)) ? fd_arg(line, 2) : -1;
+}
+
+void fill_stat(std::string_view info, Call& call) {
+  const auto mode = struct_field(info, "st_mode");
+  if (!mode) call.op = Op::none;
+  call.a[1] = static_cast<std::int64_t>(flags_value(mode.value_or(""), mode_flags()));
+  const auto size = struct_field(info, "st_size");
+  call.a[2] = size ? parse_integer(*size).value_or(-1) : -1;
+}
+
+void parse_fstat(const LogLine& line, Call& call, Log&) {
+  call.a[0] = fd_arg(line, 0);
+  fill_stat(text_arg(line, 1), call);
+}
+
+void parse_newfstatat(const LogLine& line, Call& call, Log&) {
+  call.a[0] = fd_arg(line, 0);
+  if (text_arg(line, 1) != "\"\"" || call.a[0] < 0) {
+    call.op = Op::none;
+    return;
+  }
+  fill_stat(text_arg(line, 2), call);
+}
+
+void parse_getdents(const LogLine& line, Call& call, Log&) {
+  call.a[0] = fd_arg(line, 0);
+  call.a[1] = 0040000;
+  call.a[2] = -1;
+}
+
+void parse_path(const LogLine& line, Call& call, Log& log) {
+  const auto path = parse_string(text_arg(line, 0));
+  if (!path || path->abbreviated) call.op = Op::none;
+  call.text = keep(log, path ? path->bytes : "");
+}
+
+void parse_umask(const LogLine& line, Call& call, Log&) {
+  call.a[0] = int_arg(line, 0).value_or(0);
+}
+
+}  // namespace
+
+void add_file_calls(KnownCalls& all) {
+  const auto add = [&](Op op, decltype(Known::parse) parse,
+                       std::initializer_list<const char*> names, bool keep_failed = false) {
+    for (const char* name : names) all[name] = {op, parse, keep_failed};
+  };
+  add(Op::open, parse_open, {"open", "creat"});
+  add(Op::open, parse_openat, {"openat", "openat2"});
+  add(Op::close, parse_fd_only, {"close"}, true);
+  add(Op::close_range, parse_close_range, {"close_range"});
+  add(Op::dup, parse_fd_only, {"dup"});
+  add(Op::dup2, parse_dup2, {"dup2", "dup3"});
+  add(Op::dup_from, parse_fcntl, {"fcntl", "fcntl64"});
+  add(Op::pipe, parse_pipe, {"pipe", "pipe2"});
+  add(Op::pipe, parse_socketpair, {"socketpair"});
+  add(Op::make_fd, parse_socket, {"socket", "accept", "accept4"});
+  add(Op::make_fd, parse_anon, {"eventfd",         "eventfd2",
+                                "epoll_create",    "epoll_create1",
+                                "timerfd_create",  "signalfd",
+                                "signalfd4",       "inotify_init",
+                                "inotify_init1",   "pidfd_open",
+                                "pidfd_getfd",     "userfaultfd",
+                                "perf_event_open", "io_uring_setup",
+                                "fanotify_init",   "open_by_handle_at",
+                                "fsopen",          "fsmount",
+                                "fspick",          "open_tree",
+                                "mq_open",         "landlock_create_ruleset"});
+  add(Op::make_fd, parse_memfd, {"memfd_create", "memfd_secret"});
+  add(Op::receive, parse_recvmsg, {"recvmsg"});
+  add(Op::lseek, parse_lseek, {"lseek", "_llseek"});
+  add(Op::read, parse_fd_only, {"read", "readv"});
+  add(Op::write, parse_fd_only, {"write", "writev"});
+  add(Op::send, parse_sendfile, {"sendfile", "sendfile64"});
+  add(Op::copy_range, parse_copy_range, {"copy_file_range"});
+  add(Op::stat, parse_fstat, {"fstat", "fstat64"});
+  add(Op::stat, parse_newfstatat, {"newfstatat", "fstatat64"});
+  add(Op::stat, parse_getdents, {"getdents", "getdents64"});
+  add(Op::chdir, parse_path, {"chdir"});
+  add(Op::fchdir, parse_fd_only, {"fchdir"});
+  add(Op::getcwd, parse_path, {"getcwd"});
+  add(Op::umask, parse_umask, {"umask"});
+}
+
+}  // namespace ckpt::sim::history

@@ -1,0 +1,145 @@
+// The replay of a log's events in the simulated kernel.
+//
+// When does a call take effect? Somewhere between its entry and its return. By default at its
+// return. If the logged result is not what the model gives then, calls of others that are in flight
+// (and deaths that are not yet reported) which concern the same processes or fd table are taken
+// first, one by one, until the result fits; if none helps, the log contradicts the model. A call
+// without effect (a question, a failure) fits if it did so at its entry, or if the machine changed
+// more than once while it was in flight.
+//
+// Invariants: an actor has at most one call in flight; a call is applied at most once; the machine
+// never holds an effect of a line behind the one that is being replayed, but for calls entered
+// before it.
+#pragma once
+
+#include <map>
+#include <set>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "core/sim/history_log.h"
+
+namespace ckpt::sim::history {
+
+using core::File;
+using core::Pid;
+using core::Ref;
+
+// What the log has told of a process's fd table beyond its open fds.
+struct FdNotes {
+  std::vector<bool> known;  // by fd: the log says whether it is open; else it is as at line 1
+  std::uint32_t execs = 0;  // since line 1: fds from before may have been closed by exec
+};
+
+class Replay {
+ public:
+  Replay(Log& log, History& history, std::string name);
+  Status run();
+
+ private:
+  // --- history.cpp
+  Status handle(const Event& event);
+  Status enter(std::uint32_t index);
+  Status leave(std::uint32_t index);
+  void land(std::uint32_t index);  // it is no longer in flight
+  void warn(std::uint64_t line, std::string text);
+  [[nodiscard]] Error error_at(std::uint64_t line, const std::string& detail,
+                               std::string hint = {}) const;
+  [[nodiscard]] Error contradiction(const Call& call, std::int64_t model) const;
+
+  // --- history_pids.cpp: who is who.
+  [[nodiscard]] Task* task_of(std::uint32_t actor) const;
+  [[nodiscard]] std::uint32_t actor_of(const Task& task) const;  // kNone: it has no line yet
+  Status appear(std::uint32_t actor, std::uint64_t line);
+  Status start_root(std::uint32_t actor, std::uint64_t line);
+  std::uint32_t find_attached(std::uint32_t actor);
+  Status stranger(std::uint32_t actor, std::uint64_t line);
+  Status name_child(std::uint32_t actor, std::uint64_t line, bool* found);
+  [[nodiscard]] bool may_be_parent(const Call& call) const;
+  bool do_clone(Call& call, Task& caller, std::int64_t* model);
+  bool is_number(Pid& pid, const PidNs& ns, std::int64_t nr);
+  Ref<Pid> real_pid(const Pid& former, const PidNs& ns, std::int64_t nr);
+  bool learn_group(Process& process, const PidNs& ns, std::int64_t nr);
+  bool learn_session(Process& process, const PidNs& ns, std::int64_t nr);
+
+  // --- history_order.cpp
+  Status perform(Call& call);
+  bool apply(Call& call, std::int64_t* model);
+  // Takes something in flight that concerns `call`; false: nothing was there.
+  bool hasten(const Call& call, bool anything);
+  bool hasten_death(const Call& call);
+  [[nodiscard]] bool concerns(const Call& call, const Call& other) const;
+  [[nodiscard]] Process* target_of(const Call& call) const;
+
+  // --- history_calls.cpp: one function per call. True: the model agrees, and has its effect;
+  // false: nothing was changed, and *model is what it would give.
+  bool do_process_call(Call& call, Task& task, std::int64_t* model);
+  bool do_setpgid(Call& call, Task& task, std::int64_t* model);
+  bool do_setsid(Call& call, Task& task, std::int64_t* model);
+  bool do_question(Call& call, Task& task, std::int64_t* model);
+  bool do_setns(Call& call, Task& task, std::int64_t* model);
+  bool do_kill(Call& call, Task& task, std::int64_t* model);
+  bool do_execve(Call& call, Task& task);
+  [[nodiscard]] Ref<PidNs> ns_of_path(Task& task, std::string_view path) const;
+
+  // --- history_wait.cpp: deaths, and who is told of them.
+  void do_exit(Call& call);
+  void end(std::uint32_t actor, std::uint32_t status);
+  Status superseded(const Event& event);
+  bool do_wait(Call& call, Task& task, std::int64_t* model);
+  bool no_child(Call& call, Task& task, std::int64_t* model);
+  bool die_early(Process& process, std::int64_t status);
+  [[nodiscard]] bool only_death_left(Process& process) const;
+  bool adopt_lost_child(Call& call, Process& parent, Pid* child);
+
+  // --- history_files.cpp
+  bool do_file_call(Call& call, Task& task, std::int64_t* model);
+  bool do_open(Call& call, Task& task, std::int64_t* model);
+  bool do_close(Call& call, Task& task, std::int64_t* model);
+  bool do_dup(Call& call, Task& task, std::int64_t* model);
+  bool do_pipe(Call& call, Task& task, std::int64_t* model);
+  bool do_make_fd(Call& call, Task& task, std::int64_t* model);
+  bool do_transfer(Call& call, Task& task, std::int64_t* model);
+  bool do_fs_call(Call& call, Task& task, std::int64_t* model);
+  void do_stat(Call& call, Task& task);
+  void receive(Call& call, Task& task);
+  void move_offset(const Call& call, Task& task, std::int64_t fd, bool is_write);
+  // --- history_fds.cpp
+  [[nodiscard]] FdNotes* notes_of(Process& process, bool make);
+  void know(Task& task, std::int64_t fd);
+  [[nodiscard]] bool is_known(Process& process, std::int64_t fd);
+  // Is fd open? One from before line 1 that the log shows in use becomes an opaque file.
+  bool have_fd(Task& task, std::int64_t fd);
+  void adopt_fd(Process& process, int fd);
+  [[nodiscard]] bool is_coming(const Call& call, const Process& process, int fd) const;
+  void adopt_unseen(Process& process, int fd);
+  // Can a new file get this number? *model: the number that the model would give.
+  bool place_fd(const Call& call, Task& task, std::int64_t fd, int from, std::int64_t* model);
+  void fork_notes(Process& parent, Process& child);
+
+  Log& log_;
+  History& history_;
+  std::string name_;
+  Machine& m_;
+  Kernel kernel_;
+  Ref<Pid> bare_pid_;   // of an actor without a number
+  std::size_t at_ = 0;  // event that is being replayed
+  std::uint32_t changes_ = 0;
+  bool lenient_ = false;  // nothing in flight explains it: accept what can be laid to line 0
+  Nr child_number_ = 0;   // do_clone: the child's number as its prefix has shown it
+  std::unordered_map<Nr, std::uint32_t> actors_;           // by number, as of now
+  std::set<std::uint32_t> in_flight_;                      // calls, in order of entry
+  std::unordered_map<Nr, std::uint32_t> child_in_flight_;  // clones in flight by the child's number
+  std::vector<Ref<Pid>> nameless_;   // children in inner namespaces whose outer number is not known
+  std::set<Nr> sigchld_known_;       // processes whose disposition of SIGCHLD the log shows
+  std::unordered_set<Nr> attached_;  // threads of the root from before line 1, to appear
+  std::unordered_set<Nr> seen_;      // all numbers in prefixes; made when needed
+  std::unordered_map<Nr, FdNotes> notes_;  // by the process's outer number
+  std::unordered_map<Nr, std::uint64_t>
+      reaped_early_;                      // dead before their first line: on which line
+  std::map<int, Ref<File>> first_files_;  // open at line 1, by fd
+  std::unordered_map<const File*, std::pair<Ref<File>, Ref<PidNs>>> ns_files_;
+};
+
+}  // namespace ckpt::sim::history

@@ -1,0 +1,198 @@
+// Deaths, and who is told of them.
+#include <cerrno>
+
+#include "core/sim/history_replay.h"
+
+namespace ckpt::sim::history {
+
+// exit and exit_group are entered and never return; the task ends at its `+++` line. Where the log
+// has none, and for a leader whose threads live on (its `+++` comes with the last of them), it ends
+// here.
+void Replay::do_exit(Call& call) {
+  Task* task = task_of(call.actor);
+  if (!task || call.applied) return;
+  Process& p = *task->process;
+  call.applied = true;
+  log_.actors[call.actor].exit_status = static_cast<std::int32_t>(call.a[0]);
+  const auto status = static_cast<std::uint32_t>(call.a[0]);
+  if (task->exited || p.exiting) return;
+  const bool reported = log_.actors[call.actor].end_event != kNone;
+  if (call.op == Op::exit) {
+    bool alone = true;
+    for (const Task& other : p.threads) alone &= &other == task || other.exited;
+    if (!reported || (task == p.leader && !alone)) kernel_.exit(*task, status);
+  } else {
+    const std::uint32_t leader = actor_of(*p.leader);
+    if (!reported && (leader == kNone || log_.actors[leader].end_event == kNone))
+      kernel_.exit_group(*task, status);
+  }
+  ++changes_;
+}
+
+// `+++ exited with N +++`: of a leader it comes when the whole group is gone.
+void Replay::end(std::uint32_t actor, std::uint32_t status) {
+  const Nr nr = log_.actors[actor].pid;
+  if (log_.actors[actor].in_flight != kNone) {
+    land(log_.actors[actor].in_flight);
+  }
+  Task* task = task_of(actor);
+  const auto current = actors_.find(nr);
+  if (current != actors_.end() && current->second != actor) return;
+  if (task && !task->process->zombie && !task->process->exiting) {
+    Process& p = *task->process;
+    ++changes_;
+    if (task == p.leader) {
+      notes_.erase(nr);
+      sigchld_known_.erase(nr);
+      kernel_.exit_group(*task, status);
+    } else {
+      bool last = true;
+      for (const Task& other : p.threads) last &= &other == task || other.exited;
+      const std::uint32_t leader = actor_of(*p.leader);
+      // The last thread of a dead leader: the leader's own line, which follows, has the status.
+      if (!last || leader == kNone || log_.actors[leader].end_event == kNone)
+        kernel_.exit(*task, status);
+    }
+  }
+  if (current != actors_.end()) actors_.erase(current);
+}
+
+// A's thread B calls execve and goes on as A.
+Status Replay::superseded(const Event& event) {
+  const std::uint32_t by = event.value;
+  Task* task = task_of(by);
+  if (!task || task->exited || task->process->exiting) return {};
+  const std::uint32_t index = log_.actors[by].in_flight;
+  if (index != kNone && log_.calls[index].op == Op::execve && !log_.calls[index].applied) {
+    CKPT_CHECK(perform(log_.calls[index]));
+  } else if (task != task->process->leader) {
+    kernel_.execve(*task, task->name());
+  }
+  ++changes_;
+  actors_.erase(log_.actors[by].pid);
+  return {};
+}
+
+// Nothing but its end is to come of the process.
+bool Replay::only_death_left(Process& process) const {
+  for (const Task& thread : process.threads) {
+    if (thread.exited) continue;
+    const std::uint32_t actor = actor_of(thread);
+    if (actor != kNone && log_.actors[actor].last_event > at_) return false;
+  }
+  return true;
+}
+
+// status -1: as its `+++` line says, or its exit_group.
+bool Replay::die_early(Process& process, std::int64_t status) {
+  Task* living = process.living_thread();
+  if (!living || process.exiting || !only_death_left(process)) return false;
+  const std::uint32_t actor = actor_of(*process.leader);
+  if (actor != kNone && status < 0) {
+    const Actor& who = log_.actors[actor];
+    if (who.end_event != kNone)
+      status = log_.events[who.end_event].value;
+    else
+      status = who.exit_status;
+  }
+  if (status < 0) return false;
+  if (actor == kNone) reaped_early_[process.tgid->nr_at(0)] = log_.events[at_].line;
+  kernel_.exit_group(*living, static_cast<std::uint32_t>(status));
+  ++changes_;
+  return true;
+}
+
+// A child that the model has elsewhere, or not at all any more: `parent` may be a subreaper since
+// before line 1.
+bool Replay::adopt_lost_child(Call& call, Process& parent, Pid* child) {
+  if (!lenient_ || parent.subreaper != core::Tri::unknown) return false;
+  if (child && child->process) {
+    if (child->process->parent != &m_.world()) return false;
+    for (const Process* above = &parent; above; above = above->parent)
+      if (above == child->process) return false;
+    m_.set_parent(*child->process, parent);
+  }
+  parent.subreaper = core::Tri::yes;
+  warn(call.line, "process " + std::to_string(parent.tgid->nr_at(0)) +
+                      " adopts: taken as a subreaper since before the log");
+  return true;
+}
+
+bool Replay::do_wait(Call& call, Task& task, std::int64_t* model) {
+  if (call.result <= 0) return no_child(call, task, model);
+  Process& self = *task.process;
+  if (call.result > core::kPidMax) return true;
+  const Nr nr = static_cast<Nr>(call.result);
+  const Ref<Pid> pid = self.ns()->find(nr);
+  *model = -ECHILD;
+  if (!pid || !pid->process) {
+    if (seen_.empty())
+      for (const Actor& actor : log_.actors) seen_.insert(actor.pid);
+    if (!seen_.contains(nr) || self.ns()->level != 0) {
+      warn(call.line, "process " + std::to_string(nr) + " was a child before the log began");
+      return true;
+    }
+    return adopt_lost_child(call, self, pid.get());
+  }
+  Process& child = *pid->process;
+  if (child.parent != &self && !adopt_lost_child(call, self, pid.get())) return false;
+  const auto options = static_cast<unsigned>(call.a[1]);
+  WaitResult told;
+  const std::int64_t status = call.a[2];
+  const bool stopped = status >= 0 && (status & 0xff) == kWaitStopped;
+  if (stopped || status == kWaitContinuedStatus) {
+    const unsigned kind = stopped ? kWaitUntraced : kWaitContinued;
+    kernel_.waitid(task, IdType::pid, nr, kind | kWaitNohang | kWaitAll | (options & kWaitNowait),
+                   &told);
+    return true;
+  }
+  if (!child.zombie) {
+    if (status < 0 && options & (kWaitUntraced | kWaitContinued)) return true;  // a stop, perhaps
+    *model = kWouldBlock;
+    if (child.exiting || !die_early(child, status)) return false;
+    // Reaped at once, if SIGCHLD was set to be ignored meanwhile; and an init's death kills.
+    if (!pid->process || task_of(call.actor) != &task) return true;
+    if (!child.zombie) return false;
+  }
+  if (status >= 0 && child.exit_code != status) return *model = nr, false;
+  *model = kernel_.waitid(task, IdType::pid, nr,
+                          kWaitExited | kWaitNohang | kWaitAll | (options & kWaitNowait), &told);
+  if (*model == 0) *model = told.pid;
+  return *model == nr;
+}
+
+// wait fails with ECHILD: there is no such child. Zombies that no wait finds are those of a process
+// that ignores SIGCHLD since before line 1.
+bool Replay::no_child(Call& call, Task& task, std::int64_t* model) {
+  if (call.result != -ECHILD) return true;
+  Process& self = *task.process;
+  const auto options = static_cast<unsigned>(call.a[1]);
+  if (options & kWaitNothread || call.a[3] == static_cast<std::int64_t>(IdType::pgid)) return true;
+  const bool any = call.a[3] == static_cast<std::int64_t>(IdType::all) ||
+                   (call.a[3] == kAnyChild && call.a[0] == -1);
+  if (!any && call.a[0] <= 0) return true;
+  // waitid without WEXITED passes over the dead.
+  const bool wants_dead = call.a[3] == kAnyChild || (options & kWaitExited) != 0;
+  std::vector<Nr> zombies;
+  for (Process& child : self.children) {
+    const Nr nr = child.tgid->nr(*self.ns());
+    if (!any && nr != call.a[0]) continue;
+    if (child.zombie && !wants_dead) continue;
+    const bool of_clone = child.exit_signal != kSigChld;
+    if (!(options & kWaitAll) && of_clone != ((options & kWaitClone) != 0)) continue;
+    *model = child.zombie ? nr : kWouldBlock;
+    if (!child.zombie || nr <= 0) return false;
+    zombies.push_back(nr);
+  }
+  if (zombies.empty()) return true;
+  if (!lenient_ || sigchld_known_.contains(self.tgid->nr_at(0))) return false;
+  warn(call.line, "process " + std::to_string(self.tgid->nr_at(0)) +
+                      " has no child to wait for: taken to ignore SIGCHLD since before the log");
+  kernel_.set_sigchld_ignored(task, true);
+  WaitResult told;
+  for (const Nr nr : zombies)
+    kernel_.waitid(task, IdType::pid, nr, kWaitExited | kWaitNohang | kWaitAll, &told);
+  return true;
+}
+
+}  // namespace ckpt::sim::history

@@ -1,0 +1,224 @@
+// The simulated kernel: Linux's system calls over a Machine, with Linux's results. A call returns
+// what the kernel would: a value >= 0, or -errno. It never blocks: what would block returns
+// kWouldBlock and changes nothing. It is deterministic: no clock, no randomness.
+//
+// A caller is a task that runs: not `exited`, its process neither a zombie nor `exiting`.
+// Permissions are root's.
+//
+// Files by verb: clone.cpp exit.cpp wait.cpp session.cpp ns.cpp signal.cpp exec.cpp prctl.cpp
+// open.cpp dup.cpp fs.cpp. README.md says where the model differs from Linux.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "core/machine.h"
+
+namespace ckpt::sim {
+
+using core::Machine;
+using core::Nr;
+using core::PidNs;
+using core::Process;
+using core::Task;
+
+constexpr long kWouldBlock = -1000;  // not an errno: the caller would sleep now
+// A success (as it is > 0) whose value, a pid's number or an old umask, is not known.
+constexpr long kUnknownResult = 1L << 40;
+constexpr std::uint32_t kMaxPidNsLevel = 32;  // Linux's; counted from the machine's root namespace
+constexpr int kMaxSignal = 64;
+
+// clone(2)'s flags, in the kernel's numbers.
+enum CloneFlags : std::uint64_t {
+  kCloneVm = 0x100,
+  kCloneFs = 0x200,
+  kCloneFiles = 0x400,
+  kCloneSighand = 0x800,
+  kCloneVfork = 0x4000,
+  kCloneParent = 0x8000,
+  kCloneThread = 0x10000,
+  kCloneNewNs = 0x20000,
+  kCloneSysvsem = 0x40000,
+  kCloneNewUts = 0x4000000,
+  kCloneNewIpc = 0x8000000,
+  kCloneNewUser = 0x10000000,
+  kCloneNewPid = 0x20000000,
+  kCloneNewNet = 0x40000000,
+};
+
+struct CloneArgs {
+  std::uint64_t flags = 0;
+  int exit_signal = 17;  // SIGCHLD; 0 none; up to 255, though above 64 nothing is sent
+  // As clone3(2): the numbers wanted, innermost namespace first; fewer than levels or none: the
+  // kernel chooses for the outer ones. kNrUnknown: the number exists but is not known (a
+  // history's).
+  std::span<const Nr> set_tid = {};
+};
+
+// What a wait call is told about the child.
+struct WaitResult {
+  Process* child = nullptr;  // null if reaped
+  Nr pid = 0;                // in the caller's namespace; kNrUnknown if that is not known
+  std::uint32_t status = 0;  // as wait(2) gives it
+};
+
+enum WaitOptions : unsigned {  // the kernel's numbers
+  kWaitNohang = 1,
+  kWaitUntraced = 2,  // WSTOPPED too
+  kWaitExited = 4,
+  kWaitContinued = 8,
+  kWaitNowait = 0x1000000,
+  kWaitNothread = 0x20000000,  // no effect: children are the process's
+  kWaitAll = 0x40000000,       // __WALL
+  kWaitClone = 0x80000000,     // __WCLONE: only children whose exit signal is not SIGCHLD
+};
+
+enum class IdType { all, pid, pgid };  // waitid(2)'s P_ALL, P_PID, P_PGID
+
+enum CloseRangeFlags : unsigned { kCloseRangeUnshare = 2, kCloseRangeCloexec = 4 };
+
+// Signals by x86-64's numbers.
+enum Signal : int {
+  kSigHup = 1,
+  kSigKill = 9,
+  kSigChld = 17,
+  kSigCont = 18,
+  kSigStop = 19,
+  kSigTstp = 20,
+  kSigTtin = 21,
+  kSigTtou = 22
+};
+
+class Kernel {
+ public:
+  // One Kernel at a time drives a machine. It looks once through a machine that is not empty.
+  explicit Kernel(Machine& machine);
+  [[nodiscard]] Machine& machine() { return m_; }
+  Nr pid_max = core::kPidMax;  // as /proc/sys/kernel/pid_max: numbers are below it
+
+  // --- clone.cpp. Caller may be null for the world: then the child is a child of world with
+  // world's group and session (used to start a tree). Errors: EINVAL, ENOMEM, ENOSPC, EEXIST,
+  // EAGAIN of clone(2). `*child` is set on success, else null. Where the machine's root namespace
+  // has no init, a process that gets number 1 by set_tid becomes it.
+  long clone(Task* caller, const CloneArgs& args, Task** child);
+  // --- ns.cpp. unshare(2) with CLONE_NEWPID (other flags are accepted without effect on the model,
+  // but CLONE_FILES and CLONE_FS, which copy); setns(2) to a pid namespace.
+  long unshare(Task& caller, std::uint64_t flags);
+  long setns_pid(Task& caller, PidNs& ns);
+  // --- exit.cpp. exit(2) of one thread, exit_group(2), death by signal. status as wait(2)'s. The
+  // last thread's exit makes the process a zombie, or reaps it at once where its parent wants none:
+  // neither the task nor the process may be used afterwards without a look at the machine. An
+  // init's exit kills all members of its namespace; it is `exiting` until all of these are reaped.
+  void exit(Task& caller, std::uint32_t status);
+  void exit_group(Task& caller, std::uint32_t status);
+  // The outside reaps a zombie that is a child of world (nothing happens to any other process).
+  void reap_by_world(Process& child);
+  // --- wait.cpp. wait4(2): pid as there (-1, 0, -pgid, pid); kWaitExited and kWaitNowait are
+  // waitid's alone. On success the child's pid; 0 if nothing was there and kWaitNohang was given.
+  long wait4(Task& caller, Nr pid, unsigned options, WaitResult* result);
+  // waitid(2): 0, or -errno; result->pid is 0 if nothing was there and kWaitNohang was given.
+  long waitid(Task& caller, IdType type, Nr id, unsigned options, WaitResult* result);
+  // --- session.cpp
+  long setsid(Task& caller);
+  long setpgid(Task& caller, Nr pid, Nr pgid);
+  long getpgid(Task& caller, Nr pid);
+  long getsid(Task& caller, Nr pid);
+  long getpid(Task& caller);
+  long getppid(Task& caller);
+  long gettid(Task& caller);
+  // --- signal.cpp: kill(2) (pid as there: > 0, 0, -1, -pgid); SIGSTOP stops, SIGCONT continues,
+  // SIGKILL kills (the caller, too, if it is among the receivers); others are existence checks
+  // only: what a signal does to its receiver, the history says (a death by it comes as exit_group
+  // with the signal's status, a stop by SIGTSTP as stop()).
+  long kill(Task& caller, Nr pid, int sig);
+  void stop(Process& process, int sig);  // a stop signal took effect
+  void cont(Process& process);
+  // SIG_IGN or SA_NOCLDWAIT for SIGCHLD: dead children leave no zombie. exec keeps the former and
+  // ends the latter.
+  void set_sigchld_ignored(Task& caller, bool ignored, bool by_nocldwait_alone = false);
+  // --- prctl.cpp / exec.cpp
+  long set_child_subreaper(Task& caller, bool on);
+  long set_name(Task& caller, std::string_view name);
+  // execve(2): close-on-exec fds close, the other threads end, a non-leader takes over the leader's
+  // pid. `caller` may be gone afterwards; returns the task that goes on.
+  Task& execve(Task& caller, std::string_view comm);
+
+  // --- files.cpp: as the man pages say. Paths are taken as they are, made absolute by cwd if it is
+  // known.
+  struct OpenArgs {
+    std::string path;
+    std::uint32_t flags = 0;  // open(2)'s, O_CLOEXEC included
+    std::uint32_t mode = 0;   // S_IFMT bits, if known
+    format::FileType type = format::kFileGeneric;
+  };
+  // `want` >= 0: the fd that the history says came out: it is used even if the model thinks another
+  // was lowest (state from before line 1 is unknown). -1: the lowest free one.
+  long open(Task& caller, const OpenArgs& args, int want = -1);
+  long close(Task& caller, int fd);
+  long close_range(Task& caller, unsigned first, unsigned last, unsigned flags);
+  long dup(Task& caller, int fd, int want = -1);
+  long dup3(Task& caller, int fd, int newfd, std::uint32_t flags);  // EINVAL if equal
+  long dup2(Task& caller, int fd, int newfd);
+  long dup_from(Task& caller, int fd, int lowest, bool cloexec,
+                int want = -1);  // F_DUPFD, F_DUPFD_CLOEXEC
+  long get_cloexec(Task& caller, int fd);
+  long set_cloexec(Task& caller, int fd, bool on);
+  long set_status_flags(Task& caller, int fd, std::uint32_t flags);  // F_SETFL
+  long pipe2(Task& caller, std::uint32_t flags, int fds[2], const int want[2] = nullptr);
+  long lseek(Task& caller, int fd, std::int64_t offset, int whence,
+             std::optional<std::int64_t> result = {});
+  // Moves the shared offset of a regular file by what a read or write transferred.
+  long transfer(Task& caller, int fd, std::uint64_t bytes, bool is_write);
+  long chdir(Task& caller, std::string_view path);
+  long umask(Task& caller, std::uint32_t mask);
+
+  // Does `caller` see a task with this number in its namespace?
+  [[nodiscard]] Task* find_task(Task& caller, Nr nr);
+
+ private:
+  long choose_numbers(core::PidNs& ns, std::span<const Nr> set_tid, Nr* numbers);
+  void inherit(Process& child, Task* caller, std::uint64_t flags);
+
+  void die(Process& process, std::uint32_t status);
+  void complete_exit(Process& process);
+  void leave_children(Process& father);
+  [[nodiscard]] Process& find_reaper(Process& father);
+  void notify_parent(Process& zombie);
+  void reap(Process& zombie);
+  void zap_pid_ns(PidNs& ns);
+  void settle_exiting();
+  // To be called whenever a pid may have lost its last user.
+  void pids_freed() {
+    if (!exiting_.empty()) settle_exiting();
+  }
+  void check_orphaned_group(Process& process, Process* former_parent);
+
+  struct WaitFor;
+  long do_wait(Task& caller, const WaitFor& what, WaitResult* result);
+  long consider(Task& caller, Process& child, const WaitFor& what, WaitResult* result);
+  long signal_process(Task& caller, Process& process, int sig);
+  long signal_group(Task& caller, core::Pid* pgrp, int sig);
+  long signal_all(Task& caller, int sig);
+
+  core::FdTable& files(Task& caller);
+  core::FsContext& fs(Task& caller);
+  long install(Task& caller, core::Ref<core::File> file, int fd, bool cloexec);
+  void grow(const core::File& file, std::uint64_t end);
+
+  Machine& m_;
+  std::size_t stopped_ = 0;                // processes that are stopped
+  std::vector<core::Ref<PidNs>> exiting_;  // namespaces whose init is `exiting`
+  bool settling_ = false;
+  std::unordered_map<std::string, std::uint64_t> sizes_;  // of regular files, where known, by path
+};
+
+// What a call returns for a pid seen from `ns`: its number, 0 if invisible, or kUnknownResult.
+inline long vnr(const core::Pid& pid, const PidNs& ns) {
+  const Nr nr = pid.nr(ns);
+  return nr == core::kNrUnknown ? kUnknownResult : nr;
+}
+
+}  // namespace ckpt::sim

@@ -1,0 +1,30 @@
+// open(2)'s flags in x86-64's numbers, which are what images and histories hold.
+#pragma once
+
+#include <cstdint>
+
+namespace ckpt::sim {
+
+enum OpenFlags : std::uint32_t {
+  kOpenAccess = 03,
+  kOpenWrite = 01,
+  kOpenReadWrite = 02,
+  kOpenCreate = 0100,
+  kOpenExcl = 0200,
+  kOpenNoCtty = 0400,
+  kOpenTrunc = 01000,
+  kOpenAppend = 02000,
+  kOpenNonblock = 04000,
+  kOpenAsync = 020000,
+  kOpenDirect = 040000,
+  kOpenLargeFile = 0100000,
+  kOpenNoAtime = 01000000,
+  kOpenCloexec = 02000000,
+  kOpenPath = 010000000,
+};
+
+constexpr std::uint32_t kModeFormat = 0170000;  // S_IFMT
+constexpr std::uint32_t kModeRegular = 0100000;
+constexpr std::uint32_t kModeFifo = 0010000;
+
+}  // namespace ckpt::sim

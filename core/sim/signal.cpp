@@ -1,0 +1,132 @@
+// kill(2), group stop and continue, orphaned process groups, SIGCHLD's disposition.
+#include <cerrno>
+#include <limits>
+
+#include "core/sim/kernel.h"
+
+namespace ckpt::sim {
+
+using core::Pid;
+using core::Ref;
+
+namespace {
+
+// An init takes no signal from its own namespace or one below.
+bool immune(const Task& sender, const Process& p) {
+  const PidNs& ns = *p.ns();
+  return ns.init == &p && sender.pid->nr(ns) != core::kNrInvisible;
+}
+
+}  // namespace
+
+Task* Kernel::find_task(Task& caller, Nr nr) {
+  const Pid* pid = caller.process->ns()->find(nr);
+  return pid ? pid->task : nullptr;
+}
+
+void Kernel::stop(Process& process, int sig) {
+  if (process.zombie || process.exiting || process.stopped) return;
+  process.stopped = true;
+  process.continued = false;
+  process.stop_signal = static_cast<std::uint8_t>(sig);
+  ++stopped_;
+}
+
+void Kernel::cont(Process& process) {
+  if (!process.stopped) return;
+  process.stopped = false;
+  process.continued = true;
+  process.stop_signal = 0;
+  --stopped_;
+}
+
+long Kernel::signal_process(Task& caller, Process& process, int sig) {
+  if (sig < 0 || sig > kMaxSignal) return -EINVAL;
+  if (sig == kSigCont) cont(process);
+  if (sig == kSigStop && !immune(caller, process)) stop(process, sig);
+  if (sig == kSigKill && !immune(caller, process)) die(process, kSigKill);
+  return 0;
+}
+
+// Members die on the way, the caller among them perhaps: who gets it is settled first.
+long Kernel::signal_group(Task& caller, Pid* pgrp, int sig) {
+  if (!pgrp || (pgrp->group.empty() && !pgrp->outside())) return -ESRCH;
+  if (sig < 0 || sig > kMaxSignal) return -EINVAL;
+  if (sig != kSigKill && sig != kSigStop && sig != kSigCont) return 0;
+  std::vector<Ref<Pid>> members;
+  for (const Process& p : pgrp->group)
+    if (&p != &m_.world() && !(sig == kSigKill && immune(caller, p))) members.push_back(p.tgid);
+  Process* self = caller.process;
+  bool suicide = false;
+  for (const Ref<Pid>& pid : members) {
+    if (!pid->process) continue;
+    if (sig == kSigKill && pid->process == self)
+      suicide = true;
+    else
+      signal_process(caller, *pid->process, sig);
+  }
+  if (suicide) die(*self, kSigKill);
+  return 0;
+}
+
+long Kernel::signal_all(Task& caller, int sig) {
+  const PidNs& ns = *caller.process->ns();
+  std::vector<Ref<Pid>> receivers;
+  core::for_each_process(m_.world(), [&](Process& p) {
+    const Nr nr = p.tgid->nr(ns);
+    if ((nr > 1 || nr == core::kNrUnknown) && &p != caller.process) receivers.push_back(p.tgid);
+  });
+  if (receivers.empty()) return -ESRCH;
+  if (sig < 0 || sig > kMaxSignal) return -EINVAL;
+  for (const Ref<Pid>& pid : receivers)
+    if (pid->process) signal_process(caller, *pid->process, sig);
+  return 0;
+}
+
+long Kernel::kill(Task& caller, Nr pid, int sig) {
+  if (pid == std::numeric_limits<Nr>::min()) return -ESRCH;
+  if (pid == -1) return signal_all(caller, sig);
+  if (pid == 0) return signal_group(caller, caller.process->pgrp.get(), sig);
+  if (pid < 0) return signal_group(caller, caller.process->ns()->find(-pid), sig);
+  Task* task = find_task(caller, pid);
+  return task ? signal_process(caller, *task->process, sig) : -ESRCH;
+}
+
+void Kernel::set_sigchld_ignored(Task& caller, bool ignored, bool by_nocldwait_alone) {
+  caller.process->ignores_sigchld = ignored;
+  caller.process->nocldwait = ignored && by_nocldwait_alone;
+}
+
+namespace {
+
+// POSIX 2.2.2.52: no member has a parent in another group of the same session. `ignored` dies.
+bool is_orphaned(const Pid& pgrp, const Process* ignored, const Process& world) {
+  for (const Process& p : pgrp.group) {
+    if (&p == &world) return false;  // it has members outside, and these may have such a parent
+    if (&p == ignored || p.zombie || p.reaped_outside) continue;
+    if (p.parent->pgrp != &pgrp && p.parent->session == p.session) return false;
+  }
+  return true;
+}
+
+bool has_stopped(const Pid& pgrp) {
+  for (const Process& p : pgrp.group)
+    if (p.stopped) return true;
+  return false;
+}
+
+}  // namespace
+
+// `process` dies (former_parent is null), or has lost its parent: if its group has become orphaned
+// by that, and has stopped members, these get SIGHUP and SIGCONT.
+void Kernel::check_orphaned_group(Process& process, Process* former_parent) {
+  if (stopped_ == 0) return;
+  const Process& parent = former_parent ? *former_parent : *process.parent;
+  Pid& pgrp = *process.pgrp;
+  if (parent.pgrp == &pgrp || parent.session != process.session) return;
+  if (!has_stopped(pgrp)) return;
+  if (!is_orphaned(pgrp, former_parent ? nullptr : &process, m_.world())) return;
+  for (Process& p : pgrp.group) cont(p);
+}
+
+}  // namespace ckpt::sim

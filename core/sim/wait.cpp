@@ -1,0 +1,112 @@
+// wait4(2), waitid(2).
+#include <cerrno>
+#include <limits>
+
+#include "core/sim/kernel.h"
+
+namespace ckpt::sim {
+
+using core::Pid;
+
+struct Kernel::WaitFor {
+  IdType type = IdType::all;
+  const Pid* pid = nullptr;  // for type pid and pgid; null: no such pid
+  unsigned options = 0;
+};
+
+namespace {
+
+constexpr unsigned kOfWait4 =
+    kWaitNohang | kWaitUntraced | kWaitContinued | kWaitNothread | kWaitAll | kWaitClone;
+constexpr unsigned kOfWaitid = kOfWait4 | kWaitExited | kWaitNowait;
+constexpr long kNothing = 0;
+
+bool eligible(const Process& child, unsigned options) {
+  if (options & kWaitAll) return true;
+  return (child.exit_signal != kSigChld) == ((options & kWaitClone) != 0);
+}
+
+}  // namespace
+
+// 1 if `child` has something to tell, 0 if it may have later, else -ECHILD.
+long Kernel::consider(Task& caller, Process& child, const WaitFor& what, WaitResult* result) {
+  if (!eligible(child, what.options)) return -ECHILD;
+  const auto tell = [&](std::uint32_t status) {
+    *result = {&child, child.tgid->nr(*caller.process->ns()), status};
+    return 1;
+  };
+  const bool keep = (what.options & kWaitNowait) != 0;
+  if (child.zombie) {
+    if (!(what.options & kWaitExited)) return -ECHILD;
+    tell(child.exit_code);
+    if (!keep) {
+      result->child = nullptr;
+      reap(child);
+    }
+    return 1;
+  }
+  if (child.stopped && child.stop_signal && what.options & kWaitUntraced) {
+    tell(std::uint32_t{child.stop_signal} << 8 | 0x7f);
+    if (!keep) child.stop_signal = 0;
+    return 1;
+  }
+  if (child.continued && what.options & kWaitContinued) {
+    if (!keep) child.continued = false;
+    return tell(0xffff);
+  }
+  return kNothing;
+}
+
+// 1 if there was something to tell; 0 for WNOHANG; else an error.
+long Kernel::do_wait(Task& caller, const WaitFor& what, WaitResult* result) {
+  Process& p = *caller.process;
+  long found = -ECHILD;
+  if (what.type == IdType::pid) {
+    if (what.pid && what.pid->process && what.pid->process->parent == &p)
+      found = consider(caller, *what.pid->process, what, result);
+  } else if (what.type == IdType::all || (what.pid && !what.pid->group.empty())) {
+    for (Process& child : p.children) {
+      if (what.type == IdType::pgid && child.pgrp != what.pid) continue;
+      const long r = consider(caller, child, what, result);
+      if (r == kNothing) found = kNothing;
+      if (r <= 0) continue;
+      found = r;
+      break;  // `child` may be gone
+    }
+  }
+  if (found == kNothing && !(what.options & kWaitNohang)) return kWouldBlock;
+  return found;
+}
+
+long Kernel::wait4(Task& caller, Nr pid, unsigned options, WaitResult* result) {
+  *result = {};
+  if (options & ~kOfWait4) return -EINVAL;
+  if (pid == std::numeric_limits<Nr>::min()) return -ESRCH;
+  WaitFor what{IdType::all, nullptr, options | kWaitExited};
+  if (pid == 0) {
+    what.type = IdType::pgid;
+    what.pid = caller.process->pgrp.get();
+  } else if (pid != -1) {
+    what.type = pid < 0 ? IdType::pgid : IdType::pid;
+    what.pid = caller.process->ns()->find(pid < 0 ? -pid : pid);
+  }
+  const long r = do_wait(caller, what, result);
+  if (r <= 0) return r;
+  return result->pid == core::kNrUnknown ? kUnknownResult : result->pid;
+}
+
+long Kernel::waitid(Task& caller, IdType type, Nr id, unsigned options, WaitResult* result) {
+  *result = {};
+  if (options & ~kOfWaitid) return -EINVAL;
+  if (!(options & (kWaitExited | kWaitUntraced | kWaitContinued))) return -EINVAL;
+  if ((type == IdType::pid && id <= 0) || (type == IdType::pgid && id < 0)) return -EINVAL;
+  WaitFor what{type, nullptr, options};
+  if (type == IdType::pgid && id == 0)
+    what.pid = caller.process->pgrp.get();
+  else if (type != IdType::all)
+    what.pid = caller.process->ns()->find(id);
+  const long r = do_wait(caller, what, result);
+  return r > 0 ? 0 : r;
+}
+
+}  // namespace ckpt::sim

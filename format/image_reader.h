@@ -1,0 +1,69 @@
+// The reader behind read_image(): one record of look-ahead over a RecordSource. Internal to
+// format/. read_image.cpp reads the head, pids and tree; read_tasks.cpp the tasks and their
+// objects.
+//
+// Invariant: record_ is the first record not yet taken; whoever reads its payload does so before
+// advance(). Every reference is checked when it is read, so objects stand before their users.
+#pragma once
+
+#include "format/image.h"
+#include "format/objrefs.h"
+
+namespace ckpt::format {
+
+class ImageReader {
+ public:
+  explicit ImageReader(RecordSource& source) : source_(source) {}
+  Result<Image> read();
+
+ private:
+  // read_image.cpp
+  Status advance();
+  [[nodiscard]] bool at(RecordType type) const {
+    return record_.type == static_cast<std::uint32_t>(type);
+  }
+  [[nodiscard]] Error bad(const std::string& why) const;
+  [[nodiscard]] Error unexpected(RecordType wanted) const;
+  Status check_length(std::size_t expected);
+  // The payload of the present record, which must be of this type; then the next record.
+  template <class T>
+  Status take(RecordType type, T& out) {
+    if (!at(type)) return unexpected(type);
+    if (record_.payload.size() != sizeof out) CKPT_CHECK(check_length(sizeof out));
+    std::memcpy(&out, record_.payload.data(), sizeof out);
+    return {};
+  }
+  Status take_text(RecordType type, std::string& out);
+  Status check_text();
+  Status read_header();
+  Status read_uts(std::string& out);
+  Status read_pids();
+  Status read_pid_entries(std::uint32_t count, std::uint64_t vpids);
+  Status read_tree();
+  Status check_entry(const TreeEntry& entry) const;
+  Status read_namespaces();
+  Status read_namespace_map();
+  Status check_features();
+  Status read_tail();
+  Status define(std::int32_t ref, ObjKind kind);
+
+  // read_tasks.cpp
+  Status read_tasks();
+  Status read_task();
+  Status read_kin();
+  Status read_object();
+  Status read_file_table(std::int32_t ref);
+  Status read_file_desc(ImageFileTable& table);
+  Status read_file(std::int32_t ref);
+  Status read_fs(std::int32_t ref);
+  Status read_task_objs();
+
+  RecordSource& source_;
+  RecordView record_;
+  Image image_;
+  Objrefs refs_;
+  std::uint64_t texts_ = 0;   // bytes of the texts read
+  bool newer_minor_ = false;  // records may be longer than ours
+};
+
+}  // namespace ckpt::format

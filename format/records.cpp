@@ -1,0 +1,49 @@
+#include "format/records.h"
+
+namespace ckpt::format {
+
+const char* record_name(std::uint32_t type) {
+  switch (static_cast<RecordType>(type)) {
+    case RecordType::header:
+      return "HEADER";
+    case RecordType::container:
+      return "CONTAINER";
+    case RecordType::buffer:
+      return "BUFFER";
+    case RecordType::string:
+      return "STRING";
+    case RecordType::objref:
+      return "OBJREF";
+    case RecordType::pids:
+      return "PIDS";
+    case RecordType::tree:
+      return "TREE";
+    case RecordType::task:
+      return "TASK";
+    case RecordType::task_objs:
+      return "TASK_OBJS";
+    case RecordType::file_table:
+      return "FILE_TABLE";
+    case RecordType::file_desc:
+      return "FILE_DESC";
+    case RecordType::file_name:
+      return "FILE_NAME";
+    case RecordType::file:
+      return "FILE";
+    case RecordType::fs:
+      return "FS";
+    case RecordType::pid_ns:
+      return "PID_NS";
+    case RecordType::pid_ns_map:
+      return "PID_NS_MAP";
+    case RecordType::task_kin:
+      return "TASK_KIN";
+    case RecordType::tail:
+      return "TAIL";
+    case RecordType::error:
+      return "ERROR";
+  }
+  return nullptr;
+}
+
+}  // namespace ckpt::format

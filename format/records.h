@@ -1,0 +1,275 @@
+// The records of an image: numbers and layouts. The structs are the layout, little-endian on every
+// machine; BOOST_DESCRIBE_STRUCT is the one description that encode, decode, print, JSON and
+// equality are driven by. Layouts and numbers follow linux-cr v23 where linux-cr has the thing;
+// ours start at 2001. format/README.md is the specification.
+//
+// Every record is {u32 type, u32 len} and a payload; len counts these 8 bytes. A struct here is the
+// payload of a fixed record.
+#pragma once
+
+#include <array>
+#include <boost/describe/class.hpp>
+#include <boost/endian/arithmetic.hpp>
+#include <cstdint>
+
+namespace ckpt::format {
+
+using u16le = boost::endian::little_uint16_at;
+using u32le = boost::endian::little_uint32_at;
+using s32le = boost::endian::little_int32_at;
+using u64le = boost::endian::little_uint64_at;
+using s64le = boost::endian::little_int64_at;
+
+enum class RecordType : std::uint32_t {
+  header = 1,
+  container = 3,
+  buffer = 4,
+  string = 5,
+  objref = 6,
+  pids = 101,
+  tree = 102,
+  task = 103,
+  task_objs = 105,
+  file_table = 301,
+  file_desc = 302,
+  file_name = 303,
+  file = 304,
+  fs = 451,
+  // Our own. 2001..2047 must be understood; 2048..4095 may be skipped by a reader that does not
+  // know them. Numbers are never reused.
+  pid_ns = 2001,
+  pid_ns_map = 2002,
+  task_kin = 2003,
+  tail = 9001,
+  error = 9999,
+};
+
+constexpr std::uint32_t kFirstOwnType = 2001;
+constexpr std::uint32_t kFirstSkippableType = 2048;
+constexpr std::uint32_t kLastOwnType = 4095;
+
+// The name a person knows a record by ("PIDS"), or nullptr for an unknown number.
+const char* record_name(std::uint32_t type);
+
+struct RecordHead {
+  u32le type;
+  u32le len;  // of the whole record, these 8 bytes included
+};
+BOOST_DESCRIBE_STRUCT(RecordHead, (), (type, len))
+
+constexpr std::uint64_t kHeadMagic = 0x00feed0cc0a2d200ULL;  // linux-cr's CHECKPOINT_MAGIC_HEAD
+constexpr std::uint64_t kTailMagic = 0x002d2a0cc0deef00ULL;  // linux-cr's CHECKPOINT_MAGIC_TAIL
+constexpr std::uint16_t kFormatMajor = 1;
+constexpr std::uint16_t kFormatMinor = 0;
+
+enum Source : std::uint32_t { kSourceHistory = 1, kSourceHost = 2 };
+enum Mode : std::uint32_t { kModeContainer = 1, kModeSubtree = 2 };
+
+// Features that an image uses, a bit each. A reader refuses an image with a bit it does not know.
+enum Feature : std::uint64_t {
+  kFeatureNestedNs = 1,    // more than one pid namespace
+  kFeatureFiles = 2,       // FILE_TABLE, FILE_DESC, FILE
+  kFeatureUnknownIds = 4,  // some inner number or flag is unknown
+};
+constexpr std::uint64_t kKnownFeatures = 7;
+
+// HEADER: linux-cr's struct up to uflags; then ours. Followed by four BUFFERs of 65 bytes, padded
+// with NUL: release, version, machine (as uname(2) gives them), nodename.
+struct Header {
+  u64le magic;    // kHeadMagic
+  u16le arch_id;  // linux-cr's: 0 unknown, 1 x86-32; ours: 0x3e x86-64 (ELF's EM_X86_64)
+  u16le major, minor, patch;  // of the Linux kernel that was dumped from, 0 for a history
+  u16le rev;                  // linux-cr's CHECKPOINT_VERSION of the layout followed: 23
+  std::array<u16le, 3> pad0;
+  u16le task_comm_len;                   // 16
+  u16le mm_saved_auxv_len, signal_nsig;  // 0: not used
+  u16le uts_sysname_len, uts_nodename_len, uts_release_len, uts_version_len, uts_machine_len,
+      uts_domainname_len;                                 // 65
+  u16le rlimit_nlimits, n_tty_buf_size, tty_termios_ncc;  // 0: not used
+  u64le time;    // seconds since 1970 UTC; 0 for a history, so that its image is reproducible
+  u64le uflags;  // linux-cr's: 1 for a subtree
+  u16le format_major, format_minor;
+  u32le source;  // Source
+  u32le mode;    // Mode
+  u32le pad1;
+  u64le features;  // Feature bits
+};
+BOOST_DESCRIBE_STRUCT(Header, (),
+                      (magic, arch_id, major, minor, patch, rev, task_comm_len, mm_saved_auxv_len,
+                       signal_nsig, uts_sysname_len, uts_nodename_len, uts_release_len,
+                       uts_version_len, uts_machine_len, uts_domainname_len, rlimit_nlimits,
+                       n_tty_buf_size, tty_termios_ncc, time, uflags, format_major, format_minor,
+                       source, mode, features))
+constexpr std::size_t kUtsLen = 65;
+
+// PIDS: followed by one BUFFER of nr_pids entries {u32 depth; s32 numbers[depth + 1]}, packed,
+// nr_pids * 8 + nr_vpids * 4 bytes. Entry i is the pid object with objref offset + i. Numbers run
+// from the root namespace down; kNrUnknown is a number that could not be learned.
+struct Pids {
+  u32le nr_pids;
+  u32le nr_vpids;  // sum over the entries of depth
+  u32le offset;    // objref of the first entry
+  u32le pad;
+};
+BOOST_DESCRIBE_STRUCT(Pids, (), (nr_pids, nr_vpids, offset))
+
+constexpr std::int32_t kNrUnknown = -1;
+constexpr std::uint32_t kMaxPidDepth = 32;  // pid namespaces nest no deeper: pid_namespaces(7)
+
+// TREE: followed by one BUFFER of nr_tasks TreeEntry.
+struct Tree {
+  u32le nr_tasks;
+  u32le pad;
+};
+BOOST_DESCRIBE_STRUCT(Tree, (), (nr_tasks))
+
+// Special references in a TreeEntry, where otherwise an objref (> 0) of a pid object stands.
+constexpr std::int32_t kRefInvisible = 0;    // not visible in the root namespace; the root's parent
+constexpr std::int32_t kRefAbsent = -4096;   // no such pid
+constexpr std::int32_t kRefOutside = -4097;  // an outside id: that of whoever restarts
+
+// One entry for each task (thread), in tree order: a process before its children; a leader before
+// its other threads, which follow it directly; children in the order of the parent's list.
+struct TreeEntry {
+  s32le pid, ppid, tgid, pgid, sid;
+  u32le depth;  // level of the task's pid below the root namespace
+};
+BOOST_DESCRIBE_STRUCT(TreeEntry, (), (pid, ppid, tgid, pgid, sid, depth))
+
+// TASK: one for each TREE entry, in the same order. Followed by a STRING (comm, NUL-terminated, at
+// most 16 bytes), a TASK_KIN if anything in it differs from 0, and for tasks that are not zombies
+// the objects not seen before and TASK_OBJS.
+struct Task {
+  u32le state;        // kTaskRunning, kTaskStopped
+  u32le exit_state;   // 0, kExitZombie
+  u32le exit_code;    // as wait(2)'s status, for a zombie
+  u32le exit_signal;  // sent to the parent on exit; only a leader's is used
+  u32le pdeath_signal;
+  u32le pad0;
+  u64le set_child_tid, clear_child_tid;
+  u32le compat_robust_futex_head_len, compat_robust_futex_list, robust_futex_head_len;
+  u32le pad1;
+  u64le robust_futex_list;
+};
+BOOST_DESCRIBE_STRUCT(Task, (),
+                      (state, exit_state, exit_code, exit_signal, pdeath_signal, set_child_tid,
+                       clear_child_tid, compat_robust_futex_head_len, compat_robust_futex_list,
+                       robust_futex_head_len, robust_futex_list))
+
+enum : std::uint32_t {
+  kTaskRunning = 0,
+  kTaskStopped = 4,
+  kExitZombie = 32
+};  // the kernel's values
+constexpr std::size_t kCommLen = 16;
+
+// TASK_KIN: how a task's children are born and adopted.
+struct TaskKin {
+  s32le child_ns;   // objref of pid_for_children's PID_NS; 0: the task's own active namespace
+  u32le subreaper;  // of the process, on its leader's record: 0 no, 1 yes, 2 unknown
+  u32le exiting;    // 1: a namespace's init that is dying
+  u32le pad;
+};
+BOOST_DESCRIBE_STRUCT(TaskKin, (), (child_ns, subreaper, exiting))
+
+// OBJREF: announces an object and its objref; the object's records follow.
+struct Objref {
+  u32le objtype;  // ObjType
+  s32le objref;
+};
+BOOST_DESCRIBE_STRUCT(Objref, (), (objtype, objref))
+
+enum ObjType : std::uint32_t { kObjFileTable = 2, kObjFile = 3, kObjMm = 4, kObjFs = 5 };
+
+// TASK_OBJS: the objects a task uses; 0 for none.
+struct TaskObjs {
+  s32le files_objref, mm_objref, fs_objref, sighand_objref, signal_objref;
+  u32le pad;
+};
+BOOST_DESCRIBE_STRUCT(TaskObjs, (),
+                      (files_objref, mm_objref, fs_objref, sighand_objref, signal_objref))
+
+// PID_NS: one for each pid namespace, parents first, the root namespace at first. After TREE's
+// BUFFER.
+struct PidNs {
+  s32le objref;
+  s32le parent;  // objref, 0 for the root namespace
+  u32le level;   // 0 for the root namespace
+  u32le state;   // NsState
+};
+BOOST_DESCRIBE_STRUCT(PidNs, (), (objref, parent, level, state))
+
+enum NsState : std::uint32_t {
+  kNsAlive = 0,    // has a child reaper (or, for the root namespace of a subtree, one outside)
+  kNsEmpty = 1,    // made by unshare(2), no init yet
+  kNsExiting = 2,  // its init is dying
+  kNsDead = 3,     // its init is gone; kept by a pid_for_children
+};
+
+// PID_NS_MAP: followed by one BUFFER of nr_pids u32: the index (in PID_NS order, from 0) of each
+// pid object's innermost namespace. Absent if there is but one namespace.
+struct PidNsMap {
+  u32le nr_pids;
+  u32le pad;
+};
+BOOST_DESCRIBE_STRUCT(PidNsMap, (), (nr_pids))
+
+// FILE_TABLE: followed by fdt_nfds times FILE_DESC, each after its FILE if that was not seen
+// before.
+struct FileTable {
+  s32le fdt_nfds;
+  u32le pad;
+};
+BOOST_DESCRIBE_STRUCT(FileTable, (), (fdt_nfds))
+
+struct FileDesc {
+  s32le fd_objref;
+  s32le fd_descriptor;
+  u32le fd_close_on_exec;  // 0, 1
+  u32le fd_pending;        // 0 live, 1 pending (K42: in use, to be reopened at first touch)
+};
+BOOST_DESCRIBE_STRUCT(FileDesc, (), (fd_objref, fd_descriptor, fd_close_on_exec, fd_pending))
+
+// FILE: an open file description. Followed by FILE_NAME (path, NUL-terminated, may be empty).
+struct File {
+  u32le f_type;   // FileType
+  u32le f_mode;   // st_mode where it is known, else S_IFMT bits alone, 0 if unknown
+  u32le f_flags;  // open(2)'s flags in x86-64's numbers: access mode and status flags, no O_CLOEXEC
+  s32le f_credref;
+  u64le f_pos;
+  u64le f_version;
+  s32le pipe_objref;     // which pipe: equal for the ends of one pipe; 0 for other files
+  u32le deleted;         // 1: the name was removed
+  u64le dev, ino, size;  // as stat(2) tells at dump; 0 if unknown
+  s64le mtime_ns;        // nanoseconds since 1970 UTC; 0 if unknown
+};
+BOOST_DESCRIBE_STRUCT(File, (),
+                      (f_type, f_mode, f_flags, f_credref, f_pos, f_version, pipe_objref, deleted,
+                       dev, ino, size, mtime_ns))
+
+enum FileType : std::uint32_t {  // linux-cr's, then ours
+  kFileGeneric = 1,
+  kFilePipe = 2,
+  kFileFifo = 3,
+  kFileSocket = 4,
+  kFileTty = 5,
+  kFileOpaque = 2001,  // something whose inside is not modelled: a name and a reference
+};
+
+// FS: followed by STRING root and STRING cwd (each NUL-terminated; empty if unknown).
+struct Fs {
+  u32le umask;
+  u32le umask_known;  // 0: unknown
+};
+BOOST_DESCRIBE_STRUCT(Fs, (), (umask, umask_known))
+
+struct Tail {
+  u64le magic;  // kTailMagic
+};
+BOOST_DESCRIBE_STRUCT(Tail, (), (magic))
+
+static_assert(sizeof(Header) == 8 + 10 + 6 + 24 + 16 + 24);
+static_assert(sizeof(Pids) == 16 && sizeof(TreeEntry) == 24 && sizeof(Task) == 64);
+static_assert(sizeof(TaskObjs) == 24 && sizeof(File) == 72 && sizeof(FileDesc) == 16);
+
+}  // namespace ckpt::format

@@ -1,0 +1,176 @@
+// The file side of compare(): fds and file system contexts of tasks that were matched.
+#include <algorithm>
+
+#include "restart/compare_parts.h"
+
+namespace ckpt::restart {
+
+using format::Image;
+
+namespace {
+
+// Objects by objref.
+template <class T>
+class Index {
+ public:
+  explicit Index(const std::vector<T>& list) {
+    sorted_.reserve(list.size());
+    for (const T& object : list) sorted_.push_back(&object);
+    std::sort(sorted_.begin(), sorted_.end(),
+              [](const T* x, const T* y) { return x->ref < y->ref; });
+  }
+  [[nodiscard]] const T* find(std::int32_t ref) const {
+    const auto at = std::lower_bound(sorted_.begin(), sorted_.end(), ref,
+                                     [](const T* x, std::int32_t r) { return x->ref < r; });
+    return ref != 0 && at != sorted_.end() && (*at)->ref == ref ? *at : nullptr;
+  }
+
+ private:
+  std::vector<const T*> sorted_;
+};
+
+struct Side {
+  explicit Side(const Image& i) : image(i), files(i.files), tables(i.file_tables), fs(i.fs) {}
+  const Image& image;
+  Index<format::ImageFile> files;
+  Index<format::ImageFileTable> tables;
+  Index<format::ImageFs> fs;
+};
+
+class FileComparer {
+ public:
+  FileComparer(const Image& a, const Forest& fa, const Image& b, Differences& out)
+      : a_(a), b_(b), fa_(fa), out_(out) {}
+
+  void task(std::uint32_t i, std::uint32_t j) {
+    const format::TaskObjs &x = a_.image.objs[i], &y = b_.image.objs[j];
+    if (x.files_objref != 0 || y.files_objref != 0) table(i, x.files_objref, y.files_objref);
+    if (x.fs_objref != 0 || y.fs_objref != 0) context(i, x.fs_objref, y.fs_objref);
+  }
+
+ private:
+  void differ(std::uint32_t i, const std::string& what, std::string x, std::string y) {
+    out_.add("task " + task_text(a_.image, fa_, i) + ": " + what, std::move(x), std::move(y));
+  }
+
+  void table(std::uint32_t i, std::int32_t x, std::int32_t y) {
+    const auto *s = a_.tables.find(x), *t = b_.tables.find(y);
+    if (!s || !t) {
+      if (s || t) differ(i, "fd table", s ? "present" : "none", t ? "present" : "none");
+      return;
+    }
+    const bool seen = !tables_.to(x).empty();
+    if (!tables_.same(x, y)) {
+      differ(i, "fd table", "shared with other tasks", "shared otherwise");
+      return;
+    }
+    if (seen) return;
+    auto p = s->fds.begin(), q = t->fds.begin();
+    while ((p != s->fds.end() || q != t->fds.end()) && !out_.full()) {
+      const bool only_a =
+          q == t->fds.end() || (p != s->fds.end() && p->fd_descriptor < q->fd_descriptor);
+      const bool only_b =
+          p == s->fds.end() || (q != t->fds.end() && q->fd_descriptor < p->fd_descriptor);
+      if (only_a) {
+        differ(i, fd_text(*p), name(a_, p->fd_objref), "absent");
+        ++p;
+      } else if (only_b) {
+        differ(i, fd_text(*q), "absent", name(b_, q->fd_objref));
+        ++q;
+      } else {
+        fd(i, *p++, *q++);
+      }
+    }
+  }
+
+  static std::string fd_text(const format::FileDesc& d) {
+    return "fd " + std::to_string(d.fd_descriptor);
+  }
+  static std::string name(const Side& side, std::int32_t ref) {
+    const auto* file = side.files.find(ref);
+    if (!file) return "nothing";
+    return file->path.empty() ? "a file without a name" : file->path;
+  }
+
+  void fd(std::uint32_t i, const format::FileDesc& x, const format::FileDesc& y) {
+    const std::string where = fd_text(x);
+    if (x.fd_close_on_exec != y.fd_close_on_exec)
+      differ(i, where + ": close-on-exec", x.fd_close_on_exec ? "yes" : "no",
+             y.fd_close_on_exec ? "yes" : "no");
+    const auto *s = a_.files.find(x.fd_objref), *t = b_.files.find(y.fd_objref);
+    if (!s || !t) return;
+    const bool seen = !files_.to(x.fd_objref).empty();
+    if (!files_.same(x.fd_objref, y.fd_objref)) {
+      if (s->path != t->path)
+        differ(i, where, name(a_, x.fd_objref), name(b_, y.fd_objref));
+      else
+        differ(i, where + ": open file description", "shared with other fds", "shared otherwise");
+    } else if (!seen) {
+      file(i, where, *s, *t);
+    }
+  }
+
+  void file(std::uint32_t i, const std::string& where, const format::ImageFile& s,
+            const format::ImageFile& t) {
+    const format::File &x = s.file, &y = t.file;
+    if (s.path != t.path) differ(i, where, name(a_, s.ref), name(b_, t.ref));
+    const auto field = [&](const char* what, std::uint64_t p, std::uint64_t q) {
+      if (p != q) differ(i, where + ": " + what, std::to_string(p), std::to_string(q));
+    };
+    field("type", x.f_type, y.f_type);
+    field("mode", x.f_mode, y.f_mode);
+    field("flags", x.f_flags, y.f_flags);
+    field("offset", x.f_pos, y.f_pos);
+    field("version", x.f_version, y.f_version);
+    field("deleted", x.deleted, y.deleted);
+    field("device", x.dev, y.dev);
+    field("inode", x.ino, y.ino);
+    field("size", x.size, y.size);
+    field("modification time", static_cast<std::uint64_t>(std::int64_t{x.mtime_ns}),
+          static_cast<std::uint64_t>(std::int64_t{y.mtime_ns}));
+    const std::int32_t p = x.pipe_objref, q = y.pipe_objref;
+    if ((p == 0) != (q == 0) || (p != 0 && !pipes_.same(p, q)))
+      differ(i, where + ": pipe", std::to_string(p), std::to_string(q));
+  }
+
+  void context(std::uint32_t i, std::int32_t x, std::int32_t y) {
+    const auto *s = a_.fs.find(x), *t = b_.fs.find(y);
+    if (!s || !t) {
+      if (s || t) differ(i, "file system context", s ? "present" : "none", t ? "present" : "none");
+      return;
+    }
+    const bool seen = !contexts_.to(x).empty();
+    if (!contexts_.same(x, y)) {
+      differ(i, "file system context", "shared with other tasks", "shared otherwise");
+      return;
+    }
+    if (seen) return;
+    if (s->root != t->root) differ(i, "root directory", s->root, t->root);
+    if (s->cwd != t->cwd) differ(i, "working directory", s->cwd, t->cwd);
+    if (s->fs.umask != t->fs.umask || s->fs.umask_known != t->fs.umask_known) {
+      const auto text = [](const format::Fs& fs) {
+        return fs.umask_known ? std::to_string(fs.umask) : std::string("unknown");
+      };
+      differ(i, "umask", text(s->fs), text(t->fs));
+    }
+  }
+
+  Side a_, b_;
+  const Forest& fa_;
+  Differences& out_;
+  Bijection<std::int32_t> tables_, files_, contexts_, pipes_;
+};
+
+}  // namespace
+
+void compare_files(const Image& a, const Forest& fa, const Image& b,
+                   std::span<const TaskPair> tasks, Differences& out) {
+  if (a.file_tables.empty() && b.file_tables.empty() && a.fs.empty() && b.fs.empty()) return;
+  FileComparer comparer(a, fa, b, out);
+  for (const auto& [i, j] : tasks) {
+    if (out.full()) return;
+    comparer.task(i, j);
+  }
+}
+
+}  // namespace ckpt::restart

@@ -1,0 +1,21 @@
+// The rehearsal that every restore starts with: validate, plan, check the plan, carry it out in the
+// simulated kernel, checkpoint the machine that came out, and compare.
+#pragma once
+
+#include "restart/step.h"
+
+namespace ckpt::restart {
+
+struct Rehearsal {
+  format::Image restored;            // the machine as it came out
+  std::vector<std::int32_t> ghosts;  // numbers in the root namespace of ghosts and placeholders
+  std::size_t steps = 0;             // of the plan
+  std::size_t helpers = 0;           // of the ghosts, those that bear none of the image's ids
+};
+
+// An error of validate() (kind damaged) or make_plan() (kind cannot), or "the restore was refused
+// before it started" if what came out is not what is in the image, with the first differences.
+// Peak memory below 1 KB a task, the image included.
+Result<Rehearsal> rehearse(const format::Image& image);
+
+}  // namespace ckpt::restart

@@ -1,0 +1,153 @@
+"""ckpt restore: plan, rehearsal, what stands in the way."""
+
+import os
+import subprocess
+import time
+
+from harness import GHOST, SMALL, Case, main
+
+
+class Restore(Case):
+    def test_plan(self):
+        image = self.image(GHOST)
+        out = self.ok("restore", "--plan", image).out
+        for number in ("100", "101", "102"):
+            self.assertIn(number, out)
+        self.assertIn("nothing would go wrong", out)
+        self.assertNotIn("\033", out)
+
+    def test_rehearse(self):
+        image = self.image(GHOST)
+        done = self.ok("restore", "--rehearse", image)
+        self.assertIn("rehearsed", done.err)
+        self.assertNotIn("no memory", done.err)
+        self.assertEqual(done.out, self.ok("inspect", "--tree", image).out)
+
+    def test_plain(self):
+        done = self.ok("restore", self.image())
+        self.assertIn("no memory and no registers", done.err)
+        self.assertIn("sleep", done.out)
+        self.assertEqual(self.ok("restore", "-q", "t.ckpt").err, "")
+
+    def test_json(self):
+        image = self.image(GHOST)
+        got = self.ok("restore", "--rehearse", "--json", image).json
+        before = self.ok("inspect", "--json", image).json
+        self.assertEqual(got["ghosts"], [101])
+        self.assertEqual(got["reopens"], 0)
+        self.assertEqual(self.without_files(got["tasks"]), self.without_files(before["tasks"]))
+        self.assertEqual(got["pids"], before["pids"])
+        self.assertEqual(self.ok("restore", "--json", image).json, got)
+
+    def without_files(self, tasks):
+        return [{k: v for k, v in t.items() if k != "fds"} for t in tasks]
+
+    def test_files_come_back(self):
+        """The same descriptors and files; the numbering of objects and LIVE do not matter."""
+        def files(got):
+            by_ref = {f["ref"]: f for f in got["files"]}
+            return [[(d["fd"], d["cloexec"], by_ref[d["file"]]["path"], by_ref[d["file"]]["offset"],
+                      by_ref[d["file"]]["flags"]) for d in t["fds"]] for t in got["tasks"]]
+        before = self.ok("inspect", "--json", self.image()).json
+        after = self.ok("restore", "--json", "t.ckpt").json
+        self.assertEqual(files(after), files(before))
+        self.assertIn((3, False, "/etc/motd", 42, ["O_RDONLY"]), files(after)[0])
+
+    def test_stdin(self):
+        with open(self.image(), "rb") as f:
+            data = f.read()
+        self.ok("restore", "-", stdin=data)
+
+    def test_trouble(self):
+        self.fails(1, "restore", "none.ckpt", says="No such file")
+        with open(self.image(), "rb") as f:
+            data = f.read()
+        for how in ([], ["--plan"], ["--rehearse"]):
+            self.fails(3, "restore", *how, "-", stdin=data[:-20], says="offset")
+
+
+class Here(Case):
+    def test_no_pids(self):
+        """Numbers that are taken do not matter; every reference follows."""
+        me = os.getpid()
+        image = self.image(SMALL.replace("100", str(me)))
+        done = self.ok("restore", "--no-pids", "--json", image)
+        self.assertEqual([(t["pid"], t["ppid"], t["pgid"]) for t in done.json["tasks"]],
+                         [(2, 0, 0), (3, 2, 3)])
+        self.assertIn("forks 2 (sh)", self.ok("restore", "--no-pids", "--plan", image).out)
+        self.fails(2, "restore", "--no-pids", "--here", image)
+
+    def test_no_pids_nested(self):
+        log = SMALL + "100  clone(child_stack=NULL, flags=CLONE_NEWPID|SIGCHLD) = 102\n"
+        self.fails(1, "restore", "--no-pids", self.image(log), says="2 pid namespaces")
+
+    def test_taken(self):
+        """Every number that is taken is named, with its holder."""
+        me = os.getpid()
+        zombie = os.fork()
+        if zombie == 0:
+            os._exit(0)
+        self.addCleanup(os.waitpid, zombie, 0)
+        os.waitid(os.P_PID, zombie, os.WEXITED | os.WNOWAIT)
+        log = SMALL.replace("100", str(me)).replace("101", str(zombie))
+        image = self.image(log)
+        done = self.fails(1, "restore", "--here", "--plan", image, says="2 numbers taken")
+        self.assertRegex(done.out, rf"(?m)^  {me} by process {me} \(python")
+        self.assertRegex(done.out, rf"(?m)^  {zombie} by zombie {zombie} \(")
+        self.fails(1, "restore", "--here", "--rehearse", image, says=f"{zombie} by zombie")
+
+    def test_lingering_session(self):
+        tree = self.live_tree()
+        # The leader of a session that sleeps on without it.
+        p = subprocess.run(["setsid", "-w", "bash", "-c", "sleep 1000 >/dev/null 2>&1 & echo $$ $!"],
+                           capture_output=True, check=True, timeout=30)
+        leader, sleeper = map(int, p.stdout.split())
+        self.addCleanup(os.kill, sleeper, 9)
+        self.wait_for_name(sleeper, "sleep")
+        log = SMALL.replace("100", str(tree.pid)).replace("101", str(leader))
+        done = self.fails(1, "restore", "--here", "--plan", self.image(log))
+        self.assertRegex(done.out, rf"(?m)^  {leader} by the session of {sleeper} \(sleep\), "
+                                   "whose leader is gone$")
+
+    def wait_for_name(self, pid, name):
+        deadline = time.monotonic() + 20
+        while True:
+            with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
+                if f.read() == name + "\n":
+                    return
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+
+    def test_free(self):
+        with open("/proc/sys/kernel/pid_max", encoding="utf-8") as f:
+            top = int(f.read())
+        free = [n for n in range(top - 1, 300, -1) if not os.path.exists(f"/proc/{n}")][:2]
+        log = SMALL.replace("100", str(free[0])).replace("101", str(free[1]))
+        self.ok("restore", "--here", "--rehearse", self.image(log))
+        self.ok("restore", "--here", "--plan", "t.ckpt")
+        log = SMALL.replace("101", str(top))
+        if top < 4194304:
+            self.fails(1, "restore", "--here", self.image(log, "u.ckpt"), says="pid_max")
+
+
+class Files(Case):
+    def test_gone(self):
+        held = self.path("held")
+        with open(held, "w", encoding="utf-8") as f:
+            f.write("x" * 100)
+        p = subprocess.Popen(["bash", "-c", "exec 7<held; echo; exec sleep 1000"], cwd=self.dir,
+                             stdout=subprocess.PIPE, start_new_session=True)
+        self.addCleanup(p.communicate)
+        self.addCleanup(p.kill)
+        p.stdout.readline()
+        self.ok("dump", "--pid", p.pid, "--leave-running", "-o", "f.ckpt")
+        self.assertNotIn("held", self.ok("restore", "--plan", "f.ckpt").out)
+        os.rename(held, held + ".away")
+        out = self.ok("restore", "--plan", "f.ckpt").out
+        self.assertRegex(out, r"(?m)^  .*/held: No such file or directory$")
+        open(held, "w").close()
+        self.assertRegex(self.ok("restore", "--plan", "f.ckpt").out, r"/held: is another file now")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+#include "tests/conformance/history_run.h"
+
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+
+#include "core/host/mirror.h"
+#include "core/host/snapshot.h"
+#include "tests/conformance/describe.h"
+
+namespace ckpt::conformance {
+
+using Trouble = HistoryRun::Trouble;
+
+Trouble HistoryRun::begin(bool under_strace) {
+  under_strace_ = under_strace;
+  if (!real_.start(under_strace)) return "the launcher does not answer";
+  sim_ = std::make_unique<SimSide>(real_.level_zero(), real_.directory());
+  actors_.assign(1, {});
+  actors_[0].id = {real_.launcher(), real_.launcher()};
+  return {};
+}
+
+std::string HistoryRun::actor_name(unsigned i) const {
+  return "actor " + std::to_string(i) + " (" + core::to_string(*sim_->actors[i].pid) + ")";
+}
+
+namespace {
+
+// An init in the group of a member of its namespace, once that member is dead, holds a pid that its
+// own death waits for: Linux never gets rid of it, and nothing helps but a reboot. The simulated
+// kernel leaves such an init `exiting`, too; the real one is spared it.
+bool ends_never(core::Task& caller, const Operation& op) {
+  const core::PidNs& ns = *caller.process->ns();
+  const core::Pid* pid = op.arg(0) ? ns.find(static_cast<core::Nr>(op.arg(0))) : nullptr;
+  const core::Process* p = op.arg(0) ? (pid ? pid->process : nullptr) : caller.process;
+  if (!p || p->ns()->init != p) return false;
+  const core::Pid* pgrp = ns.find(static_cast<core::Nr>(op.arg(1)));
+  return pgrp && pgrp != p->tgid.get();
+}
+
+// SIGSTOP from below does not reach an init, unless it is traced: strace changes what it shows.
+bool stops_init(const SimSide& sim, core::Task& caller, const Operation& op) {
+  if (op.verb != Verb::kill || op.arg(1) != sim::kSigStop) return false;
+  const core::PidNs& ns = *caller.process->ns();
+  const long who = op.arg(0);
+  const core::Pid* group = who == 0   ? caller.process->pgrp.get()
+                           : who < -1 ? ns.find(static_cast<core::Nr>(-who))
+                                      : nullptr;
+  const core::Pid* pid = who > 0 ? ns.find(static_cast<core::Nr>(who)) : nullptr;
+  const core::Process* target = pid && pid->task ? pid->task->process : nullptr;
+  for (const SimSide::Actor& actor : sim.actors) {
+    const core::Process* p = actor.pid->process;
+    if (!p || p->ns()->init != p) continue;
+    if (who == -1 || (who > 0 ? p == target : p->pgrp == group)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool HistoryRun::possible(const Operation& op) const {
+  if (!sim_->can_act(op.actor) || actors_.size() + 1 >= kSlots) return false;
+  core::Task& caller = *sim_->task(op.actor);
+  if (op.verb == Verb::setns) {
+    const auto target = static_cast<unsigned>(op.arg(0));
+    const TaskState state = sim_->state(target);
+    if (state != TaskState::running && state != TaskState::stopped) return false;
+    // The path is of level 0's /proc, and a log does not tell: a number must not mean another here.
+    // Nor does it show who a path through .../task/TID means.
+    const RealId& id = actors_[target].id;
+    if (under_strace_ && id.tid != id.tgid) return false;
+    return !under_strace_ || !caller.process->ns()->parent || !caller.process->ns()->find(id.tgid);
+  }
+  if (under_strace_ && stops_init(*sim_, caller, op)) return false;
+  if (op.verb == Verb::setpgid && ends_never(caller, op)) return false;
+  if ((op.verb == Verb::read || op.verb == Verb::write) && caller.process->files) {
+    // A pipe may make its reader or writer sleep. An end of the wrong kind never does.
+    const core::Fd* fd = caller.process->files->find(static_cast<int>(op.arg(0)));
+    if (!fd || !fd->file->pipe) return true;
+    return ((fd->file->flags & 1) != 0) == (op.verb == Verb::read);
+  }
+  return true;
+}
+
+void HistoryRun::post(const Operation& op) {
+  CallContext context;
+  context.actor = op.actor;
+  context.child = static_cast<unsigned>(actors_.size());
+  context.directory = real_.directory();
+  context.program = real_.program();
+  context.mailbox = real_.mailbox_path();
+  if (op.verb == Verb::setns) {
+    const RealId& id = actors_[static_cast<unsigned>(op.arg(0))].id;
+    context.namespace_path = "/proc/" + std::to_string(id.tgid);
+    if (id.tid != id.tgid) context.namespace_path += "/task/" + std::to_string(id.tid);
+    context.namespace_path += op.arg(1) ? "/ns/pid_for_children" : "/ns/pid";
+  }
+  encode(op, context, real_.slot(op.actor));
+  real_.post(op.actor);
+}
+
+Trouble HistoryRun::step(Operation op) {
+  last_.reset();
+  const bool waits = op.verb == Verb::wait4 || op.verb == Verb::waitid;
+  long* options = waits && op.args.size() > 1 ? &op.args.back() : nullptr;
+  if (sim_->needs_real(op)) {
+    if (options) *options |= WNOHANG;
+    post(op);
+    if (!real_.await_answer(op.actor)) return actor_name(op.actor) + " does not answer";
+    const Outcome real = decode(op, real_.slot(op.actor));
+    return finish(op, sim_->perform(op, &real));
+  }
+  Outcome expected = sim_->perform(op);
+  if (expected.result == sim::kWouldBlock) {  // the real one would sleep: does it see nothing, too?
+    CKPT_ASSERT(options);
+    *options |= WNOHANG;
+    expected = sim_->perform(op);
+  }
+  post(op);
+  return finish(op, expected);
+}
+
+// The simulated call is done, the real one begun.
+Trouble HistoryRun::finish(const Operation& op, const Outcome& expected) {
+  RealActor& actor = actors_[op.actor];
+  if (op.verb == Verb::execve) {
+    if (!real_.await_birth(op.actor, ++actor.births, &actor.id))
+      return actor_name(op.actor) + " does not come out of execve";
+    last_.emplace();
+  } else if (sim_->can_act(op.actor)) {
+    if (!real_.await_answer(op.actor)) return actor_name(op.actor) + " does not answer";
+    last_ = decode(op, real_.slot(op.actor));
+    // A task is gone from /proc a moment before its number is free.
+    for (int n = 0; last_->result == -EEXIST && expected.result > 0 && n < 100; ++n) {
+      usleep(1000);
+      post(op);
+      if (!real_.await_answer(op.actor)) return actor_name(op.actor) + " does not answer";
+      last_ = decode(op, real_.slot(op.actor));
+    }
+    if (Trouble t = compare(op, expected)) return t;
+  } else if (sim_->state(op.actor) == TaskState::stopped) {
+    actor.owed.emplace(op, expected);
+  }
+  if (op.verb == Verb::clone && expected.result >= 0) {
+    const auto child = static_cast<unsigned>(actors_.size());
+    actors_.emplace_back();
+    if (!real_.await_birth(child, 1, &actors_.back().id))
+      return actor_name(child) + " was not born";
+  }
+  return settle();
+}
+
+Trouble HistoryRun::compare(const Operation& op, const Outcome& expected) {
+  const Outcome real = decode(op, real_.slot(op.actor));
+  if (real == expected) return {};
+  return "Linux: " + to_string(real) + ", simulated: " + to_string(expected);
+}
+
+// An init that cannot finish dying lingers as the thread that was last to exit, which only Linux
+// knows, and need not be the leader. In the machine it is the leader.
+bool HistoryRun::dies_by_another_thread(unsigned i, TaskState expected) {
+  const pid_t tgid = actors_[i].id.tgid;
+  const TaskState real = RealTree::state(actors_[i].id);
+  for (unsigned k = 0; k < actors_.size(); ++k) {
+    if (k == i || actors_[k].id.tgid != tgid) continue;
+    if (expected == TaskState::exiting && real == TaskState::zombie &&
+        RealTree::state(actors_[k].id) == TaskState::exiting)
+      return lingers_otherwise_ = true;
+    if (expected == TaskState::gone && real == TaskState::exiting &&
+        sim_->state(k) == TaskState::exiting && RealTree::state(actors_[k].id) == TaskState::zombie)
+      return lingers_otherwise_ = true;
+  }
+  return false;
+}
+
+// Waits until every task has come to the state that the simulated kernel says.
+Trouble HistoryRun::settle(bool all) {
+  const auto deadline = std::chrono::steady_clock::now() + patience_;
+  for (unsigned i = 0; i < actors_.size(); ++i) {
+    RealActor& actor = actors_[i];
+    const TaskState expected = sim_->state(i);
+    if (expected == actor.last && !all) continue;
+    actor.last = expected;
+    if (sim_->actors[i].replaced) continue;
+    for (unsigned n = 0; RealTree::state(actor.id) != expected; ++n) {
+      if (dies_by_another_thread(i, expected)) break;
+      if (std::chrono::steady_clock::now() > deadline)
+        return actor_name(i) + ": Linux: " + name_of(RealTree::state(actor.id)) +
+               ", simulated: " + name_of(expected);
+      if (n < 20)
+        sched_yield();
+      else
+        usleep(100);
+    }
+    if (expected != TaskState::running || !actor.owed) continue;
+    const auto [op, outcome] = *actor.owed;
+    actor.owed.reset();
+    if (!real_.await_answer(i)) return actor_name(i) + " does not answer";
+    if (Trouble t = compare(op, outcome)) return to_string(op) + ", continued: " + *t;
+  }
+  return {};
+}
+
+Trouble HistoryRun::end_strace() {
+  if (!real_.end_strace()) return "strace does not end";
+  return settle(true);  // who is stopped stops anew
+}
+
+Trouble HistoryRun::compare_trees() {
+  return compare_trees(*sim_->actors[0].pid->process, "simulated");
+}
+
+Trouble HistoryRun::compare_trees(const core::Process& root, const std::string& origin) {
+  const auto snapshot = host::snapshot_tree(real_.launcher());
+  if (snapshot.has_error()) return "no snapshot: " + snapshot.error().message();
+  const auto mirror = host::mirror(snapshot.value());
+  if (mirror.has_error()) return "no mirror: " + mirror.error().message();
+  const DescribeOptions options{sim_->unordered_pids()};
+  const std::string text =
+      difference(describe(*mirror.value().root, options), describe(root, options), "Linux", origin);
+  if (text.empty()) return {};
+  return "the trees differ\n" + text;
+}
+
+}  // namespace ckpt::conformance
