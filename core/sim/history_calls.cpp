@@ -163,7 +163,8 @@ bool Replay::do_execve(Call& call, Task& task) {
 }
 
 // Signals act when they arrive: the receiver's own lines tell. Logs without signals (-e
-// signal=none) have but the call.
+// signal=none) have but the call, and so has a SIGKILL to an init that cannot finish dying, of
+// which nothing more is heard.
 bool Replay::do_kill(Call& call, Task& task, std::int64_t* model) {
   const std::int64_t nr = call.a[0];
   if (nr > core::kPidMax || nr < -core::kPidMax) return true;
@@ -172,7 +173,15 @@ bool Replay::do_kill(Call& call, Task& task, std::int64_t* model) {
     return call.result != -ESRCH || nr <= 0 || !kernel_.find_task(task, static_cast<Nr>(nr));
   }
   const auto signal = static_cast<int>(call.a[1]);
-  if (log_.has_signals || (signal != kSigStop && signal != kSigCont)) return true;
+  if (signal == kSigKill && nr > 0) {
+    const Task* target = kernel_.find_task(task, static_cast<Nr>(nr));
+    const std::uint32_t actor = target ? actor_of(*target->process->leader) : kNone;
+    if (actor == kNone || log_.actors[actor].end_event != kNone ||
+        !only_death_left(*target->process))
+      return true;
+  } else if (log_.has_signals || (signal != kSigStop && signal != kSigCont)) {
+    return true;
+  }
   kernel_.kill(task, static_cast<Nr>(nr), signal);
   return true;
 }
