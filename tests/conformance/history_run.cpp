@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <filesystem>
 
 #include "core/host/mirror.h"
 #include "core/host/snapshot.h"
@@ -77,11 +76,6 @@ bool HistoryRun::possible(const Operation& op) const {
   }
   if (under_strace_ && stops_init(*sim_, caller, op)) return false;
   if (op.verb == Verb::setpgid && ends_never(caller, op)) return false;
-  if (op.verb == Verb::lseek && op.arg(2) == SEEK_END && caller.process->files) {
-    // How long a directory is, is the file system's word.
-    const core::Fd* fd = caller.process->files->find(static_cast<int>(op.arg(0)));
-    if (fd && std::filesystem::is_directory(fd->file->path)) return false;
-  }
   if ((op.verb == Verb::read || op.verb == Verb::write) && caller.process->files) {
     // A pipe may make its reader or writer sleep. An end of the wrong kind never does.
     const core::Fd* fd = caller.process->files->find(static_cast<int>(op.arg(0)));

@@ -84,8 +84,8 @@ RealTree::RealTree(std::string program) : program_(std::move(program)) {
 RealTree::~RealTree() {
   end();
   munmap(box_, sizeof(Mailbox));
-  for (const char* name : {"mailbox", "f0", "f1", "f2", "f3", "log"})
-    unlink((directory_ + "/" + name).c_str());
+  remove_files();
+  for (const char* name : {"mailbox", "log"}) unlink((directory_ + "/" + name).c_str());
   rmdir((directory_ + "/d").c_str());
   rmdir(directory_.c_str());
 }
@@ -117,10 +117,18 @@ void RealTree::run_launcher(bool under_strace) {
   _exit(98);
 }
 
+// Those of a history: none is to find another's.
+void RealTree::remove_files() const {
+  for (const char* name : {"/f0", "/f1", "/f2", "/f3"}) {
+    unlink((directory_ + name).c_str());
+    unlink((directory_ + "/d" + name).c_str());
+  }
+}
+
 bool RealTree::start(bool under_strace) {
   for (unsigned i = 0; i < used_; ++i) std::memset(&box_->slots[i], 0, sizeof(Slot));
   used_ = 1;
-  for (const char* name : {"f0", "f1", "f2", "f3"}) unlink((directory_ + "/" + name).c_str());
+  remove_files();
   const pid_t pid = fork();
   CKPT_ASSERT(pid >= 0);
   if (pid == 0) run_launcher(under_strace);

@@ -69,6 +69,7 @@ class RealTree {
   [[nodiscard]] pid_t launcher() const { return launcher_; }
 
  private:
+  void remove_files() const;
   bool await(const std::function<bool()>& what);
   void run_launcher(bool under_strace);
 
