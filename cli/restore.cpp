@@ -7,11 +7,9 @@
 #include "cli/here_check.h"
 #include "cli/image_io.h"
 #include "cli/image_json.h"
+#include "cli/rehearsal.h"
 #include "cli/tree_view.h"
-#include "restart/check_plan.h"
-#include "restart/planner.h"
 #include "restart/print_plan.h"
-#include "restart/rehearse.h"
 #include "restart/renumber.h"
 
 namespace ckpt::cli {
@@ -63,18 +61,18 @@ std::vector<std::string> taken_lines(const std::vector<TakenNumber>& taken) {
 
 Result<int> show_plan(Console& console, const LoadedImage& loaded,
                       const std::vector<TakenNumber>& taken) {
-  CKPT_TRY(const restart::Plan plan, restart::make_plan(loaded.image));
-  CKPT_CHECK(restart::check_plan(loaded.image, plan));
-  restart::print_plan(loaded.image, plan,
-                      [&](std::string_view line) { console.out << printable(line) << "\n"; });
+  const auto rehearsal = rehearse(console, loaded, [&](const restart::Plan& plan) {
+    restart::print_plan(loaded.image, plan,
+                        [&](std::string_view line) { console.out << printable(line) << "\n"; });
+    console.out.flush();
+  });
+  if (rehearsal.has_error()) return rehearsal.error();
   const auto changed = changed_files(loaded.image);
   const auto missing = file_lines(loaded.image, changed, true);
   const auto different = file_lines(loaded.image, changed, false);
   list(console.out, console.style, "Files that cannot be reopened as they were:", missing);
   list(console.out, console.style, "Files that have changed since:", different);
   list(console.out, console.style, "Numbers that are taken:", taken_lines(taken));
-  const auto rehearsal = restart::rehearse(loaded.image);
-  if (rehearsal.has_error()) return rehearsal.error();
   if (!taken.empty()) return here_error(taken);
   if (!missing.empty()) return files_error(missing);
   console.out << "\n" << console.style.green("Rehearsed: nothing would go wrong.") << "\n";
@@ -104,7 +102,7 @@ Result<int> run_restore(Console& console, const Arguments& a) {
   std::vector<TakenNumber> taken;
   if (a.has("here")) taken = taken_numbers(loaded.image);
   if (a.has("plan")) return show_plan(console, loaded, taken);
-  const auto rehearsal = restart::rehearse(loaded.image);
+  const auto rehearsal = rehearse(console, loaded);
   if (rehearsal.has_error()) return in_image(rehearsal.error(), loaded.name);
   console.note("rehearsed: " + count_of(rehearsal->restored.tree.size(), "task") + " in " +
                count_of(rehearsal->steps, "step") + ", " +

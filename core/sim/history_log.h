@@ -111,6 +111,7 @@ struct Actor {
   std::uint32_t in_flight = kNone;  // replay: its call in flight
   std::int32_t exit_status = -1;    // replay: given to exit or exit_group
   bool over = false;                // reading: its end has been read
+  bool cut_off = false;             // reading: killed in a call (`= ?`)
   bool stopped = false;             // its last word was `stopped by`
   bool was_exec_first = false;      // its first line is its execve
 };

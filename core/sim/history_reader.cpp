@@ -86,7 +86,12 @@ void LogBuilder::end_actor(std::uint32_t actor) {
 std::uint32_t LogBuilder::actor_of(const LogLine& line) {
   if (line.pid != 0) {
     const auto it = current_.find(line.pid);
-    return it != current_.end() ? it->second : new_actor(line.pid, line.line);
+    if (it == current_.end()) return new_actor(line.pid, line.line);
+    // A thread that an exec killed has no `+++` line; who makes calls again is another.
+    const bool calls = line.kind == Kind::call || line.kind == Kind::unfinished;
+    if (!calls || !log_.actors[it->second].cut_off) return it->second;
+    end_actor(it->second);
+    return new_actor(line.pid, line.line);
   }
   if (alive_ == 1) return last_bare_ = static_cast<std::uint32_t>(alive_sum_);
   if (last_bare_ != kNone && !log_.actors[last_bare_].over) return last_bare_;
@@ -131,6 +136,7 @@ void LogBuilder::take(const LogLine& line) {
       const auto other = current_.find(line.other);
       if (other == current_.end() || other->second == actor) break;
       const std::uint32_t by = other->second;
+      who.cut_off = false;
       add_event(Event::Kind::superseded, actor, line.line, by);
       end_actor(by);
       break;
@@ -169,6 +175,8 @@ void LogBuilder::take_call(const LogLine& line, std::uint32_t actor) {
     who.stopped = false;
     add_event(Event::Kind::awake, actor, line.line, 0);
   }
+  if (line.kind != Kind::unfinished)
+    who.cut_off = line.result.kind == CallResult::Kind::unknown && !line.result.failed();
   const Known* known = find_known(line.name);
   if (!known) return count_skipped(line);
   if (line.kind == Kind::unfinished)

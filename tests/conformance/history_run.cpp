@@ -188,7 +188,8 @@ Trouble HistoryRun::settle(bool all) {
   for (unsigned i = 0; i < actors_.size(); ++i) {
     RealActor& actor = actors_[i];
     const TaskState expected = sim_->state(i);
-    if (expected == actor.last && !all) continue;
+    // Whoever is gone has no number; another may have it.
+    if (expected == actor.last && (!all || expected == TaskState::gone)) continue;
     actor.last = expected;
     if (sim_->actors[i].replaced) continue;
     if (expected == TaskState::stopped && real_.under_strace() && !real_.await_quiet(real_ids()))

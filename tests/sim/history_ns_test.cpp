@@ -132,6 +132,24 @@ TEST_CASE("A call that is killed before it returns does not contradict", "[sim]"
         kTop + "    102/2 pgrp=? sid=? sh Z\n");
 }
 
+TEST_CASE("A thread that an exec kills has no line of its end", "[sim][LWP-5]") {
+  const std::string thread =
+      "flags=CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_SIGHAND|CLONE_THREAD) = 101\n";
+  const std::string log =
+      "100 execve(\"/bin/sh\", [\"sh\"], 0x1 /* 1 var */) = 0\n"
+      "100 clone(child_stack=0x1, " +
+      thread +
+      "101 pause( <unfinished ...>\n"
+      "100 execve(\"/bin/ls\", [\"ls\"], 0x1 /* 0 vars */ <unfinished ...>\n"
+      "101 <... pause resumed>) = ?\n"
+      "100 <... execve resumed>) = 0\n";
+  CHECK(tree_of(log) == "100 pgrp=? sid=? ls\n");
+  // Its number comes again.
+  CHECK(tree_of(log + "100 fork( <unfinished ...>\n101 gettid() = 101\n"
+                      "100 <... fork resumed>) = 101\n") ==
+        "100 pgrp=? sid=? ls\n  101 pgrp=? sid=? ls\n");
+}
+
 TEST_CASE("exec by a thread keeps its namespace of children", "[sim][LWP-5][LC-11]") {
   const std::string log =
       "100 execve(\"/bin/sh\", [\"sh\"], 0x1 /* 1 var */) = 0\n"
