@@ -171,9 +171,9 @@ const Damage kDamages[] = {
        p.assign(65537, std::byte{'a'});
        p.back() = {};
      }},
-    {"features 1, but the image uses 3",
+    {"features: nested pid namespaces; but the image uses: nested pid namespaces, files",
      [](auto& r) { r.template as<Header>(R::header).features = kFeatureNestedNs; }},
-    {"features 2, but the image uses 3",
+    {"features: files; but the image uses: nested pid namespaces, files",
      [](auto& r) { r.template as<Header>(R::header).features = kFeatureFiles; }},
     // The stream
     {"without TAIL", [](auto& r) { r.erase(R::tail); }},
