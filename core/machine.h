@@ -24,6 +24,8 @@ class Machine {
   Machine& operator=(const Machine&) = delete;
 
   [[nodiscard]] PidNs& root_ns() { return *root_ns_; }
+  // What its fd tables and file servers share.
+  [[nodiscard]] FileDomain& files() { return *files_; }
   [[nodiscard]] Process& world() { return *world_; }
   [[nodiscard]] std::size_t tasks() const {
     return tasks_;
@@ -80,6 +82,7 @@ class Machine {
  private:
   void drop_if_unused(Pid& pid);
 
+  const Ref<FileDomain> files_{new FileDomain};
   Ref<PidNs> root_ns_;
   std::vector<Ref<Pid>> outside_;
   std::unique_ptr<Process> world_;

@@ -13,7 +13,7 @@ namespace ckpt::core {
 // What the objhash can name: counted by reference, and with room for its own objref, so that
 // looking one up costs no search. A machine is driven by one thread at a time; the counts are not
 // atomic.
-class Object : public boost::intrusive_ref_counter<Object, boost::thread_unsafe_counter> {
+class Object : public boost::intrusive_ref_counter<Object, boost::thread_safe_counter> {
  public:
   virtual ~Object() = default;
   Object() = default;

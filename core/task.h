@@ -10,7 +10,7 @@
 #include <array>
 #include <string_view>
 
-#include "core/file.h"
+#include "core/fd_table.h"
 #include "core/pid.h"
 
 namespace ckpt::core {
@@ -50,7 +50,7 @@ class Process : public TreeNode, public GroupHook, public SessionHook {
   boost::intrusive::list<Task, boost::intrusive::constant_time_size<false>>
       threads;  // the leader first
 
-  Ref<FdTable> files;             // null: a zombie, or nothing known of it yet. Saved
+  ProcessFiles files;             // null: a zombie, or nothing known of it yet. Saved
   Ref<FsContext> fs;              // null: a zombie, or nothing known of it yet. Saved
   std::int32_t exit_signal = 17;  // sent to the parent, SIGCHLD = 17; 0: none. Saved
   std::uint32_t exit_code = 0;    // as wait(2)'s status, once zombie. Saved
