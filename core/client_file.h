@@ -7,7 +7,7 @@
 namespace ckpt::core {
 
 // Its handle is released with it.
-class ClientFile : public Object {
+class ClientFile : public SharedObject {
  public:
   ClientFile(ObjectHandle handle, ClientId owner, ServerKind kind)
       : handle_(std::move(handle)), owner_(owner), kind_(kind) {

@@ -27,7 +27,8 @@ int FdTable::reopen(int fd, std::span<std::byte> buffer, std::size_t* size) {
   ServerKind kind{};
   if (const int error = TransferData::kind_in(data, &kind)) return error;
   ObjectHandle handle;
-  if (const int error = holder->handle().server->lazy_reopen(holder->handle(), data, id_, &handle))
+  if (const int error =
+          holder->handle().server->lazy_reopen(holder->handle(), kKernelClient, data, id_, &handle))
     return error;
   const Ref<ClientFile> client = new ClientFile(std::move(handle), id_, kind);
   Ref<LazyHolder> done;

@@ -48,7 +48,7 @@ struct Fd {
   std::uint64_t generation;
 };
 
-class FdTable : public Object {
+class FdTable : public SharedObject {
  public:
   explicit FdTable(Ref<FileDomain> domain);
   ~FdTable() override;

@@ -13,7 +13,7 @@ namespace ckpt::core {
 class FileServer;
 
 // A pipe or fifo, behind its ends.
-class Pipe : public Object {
+class Pipe : public SharedObject {
  public:
   Pipe();
   ~Pipe() override;
@@ -24,7 +24,7 @@ class Pipe : public Object {
 // An open file description (the kernel's struct file, K42's SharedOffset and what belongs to it),
 // shared by dup, fork and SCM_RIGHTS. It lives as long as a server has client data that refers to
 // it, which is as long as an fd does, LIVE or PENDING.
-class File : public Object {
+class File : public SharedObject {
  public:
   File();
   ~File() override;

@@ -35,7 +35,7 @@ struct FileCounts {
   std::atomic<std::uint64_t> reopens{0};        // fds that were pending and were touched
 };
 
-class FileDomain : public Object {
+class FileDomain : public SharedObject {
  public:
   FileCounts counts;
   std::atomic<ForkPolicy> fork_policy{ForkPolicy::both_pending};

@@ -166,11 +166,12 @@ Ref<LazyHolder> FileServer::hold(const Ref<File>& file) {
   return new LazyHolder(std::move(kernel), data);
 }
 
-int FileServer::lazy_reopen(const ObjectHandle& kernel, std::span<const std::byte> data,
-                            ClientId to, ObjectHandle* handle) {
+int FileServer::lazy_reopen(const ObjectHandle& kernel, ClientId caller,
+                            std::span<const std::byte> data, ClientId to, ObjectHandle* handle) {
   assert_no_lock_held();
   ClientData client;
-  if (const int error = look(kernel, kKernelClient, &client)) return error;
+  if (caller != kKernelClient) return -EBADF;
+  if (const int error = look(kernel, caller, &client)) return error;
   const auto given = client.given->bytes();
   if (data.size() != given.size() || std::memcmp(data.data(), given.data(), given.size()) != 0)
     return -EINVAL;

@@ -57,7 +57,7 @@ struct FileStatus {
 // - What is given is given before what it is given from is released, so a server that has a client
 //   before fork or reopen has one at every instant of it.
 // - Rights never grow: they are chosen at open and copied from then on.
-class FileServer : public Object {
+class FileServer : public SharedObject {
  public:
   FileServer(Ref<FileDomain> domain, ServerKind kind);
   ~FileServer() override;
@@ -68,10 +68,10 @@ class FileServer : public Object {
                   ObjectHandle* handle);
   // fork: the kernel becomes a client with the file and the rights of `from`.
   int lazy_give_access(const ObjectHandle& from, ClientId caller, Ref<LazyHolder>* holder);
-  // First touch: `to` becomes a client with the file and the rights of the kernel's handle. `data`
-  // must be what was given with it: else -EINVAL.
-  int lazy_reopen(const ObjectHandle& kernel, std::span<const std::byte> data, ClientId to,
-                  ObjectHandle* handle);
+  // First touch: `to` becomes a client with the file and the rights of the kernel's handle, which
+  // is the kernel's alone to use. `data` must be what was given with it: else -EINVAL.
+  int lazy_reopen(const ObjectHandle& kernel, ClientId caller, std::span<const std::byte> data,
+                  ClientId to, ObjectHandle* handle);
   int release(const ObjectHandle& handle, ClientId caller);
   // The open file description, for a call that takes the rights `need`.
   int file(const ObjectHandle& handle, ClientId caller, Rights need, Ref<File>* file);
