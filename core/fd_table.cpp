@@ -154,6 +154,12 @@ std::optional<Fd> FdTable::find(int fd) const {
   return out;
 }
 
+std::optional<std::uint64_t> FdTable::generation(int fd) const {
+  const std::lock_guard guard(lock_);
+  const Slot* found = slot(fd);
+  return found ? std::optional(found->generation) : std::nullopt;
+}
+
 std::vector<Fd> FdTable::fds() const {
   assert_no_lock_held();
   std::vector<Fd> out;

@@ -98,6 +98,7 @@ class FdTable : public SharedObject {
 
   // --- Looking without touching.
   [[nodiscard]] std::optional<Fd> find(int fd) const;
+  [[nodiscard]] std::optional<std::uint64_t> generation(int fd) const;
   [[nodiscard]] std::vector<Fd> fds() const;  // ascending
   [[nodiscard]] std::size_t size() const;
   // The lowest fd in use at or above `from`; -1 if there is none.

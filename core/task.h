@@ -10,8 +10,8 @@
 #include <array>
 #include <string_view>
 
-#include "core/fd_table.h"
 #include "core/pid.h"
+#include "core/process_client.h"
 
 namespace ckpt::core {
 
@@ -52,6 +52,7 @@ class Process : public TreeNode, public GroupHook, public SessionHook {
 
   ProcessFiles files;             // null: a zombie, or nothing known of it yet. Saved
   Ref<FsContext> fs;              // null: a zombie, or nothing known of it yet. Saved
+  Ref<ProcessClient> client;      // null: no fd server. Changed by Machine alone. Not saved
   std::int32_t exit_signal = 17;  // sent to the parent, SIGCHLD = 17; 0: none. Saved
   std::uint32_t exit_code = 0;    // as wait(2)'s status, once zombie. Saved
   bool zombie = false;            // all threads have exited. Saved

@@ -129,6 +129,7 @@ long Kernel::clone(Task* caller, const CloneArgs& args, Task** child) {
     ns->state = format::kNsAlive;
   }
   *child = process.leader;
+  m_.publish(process);
   return vnr(*pid, active);
 }
 

@@ -53,6 +53,7 @@ long Kernel::unshare_files(Process& process) {
   core::Ref<core::FdTable> copy;
   if (const int error = process.files->fork(&copy)) return error;
   process.files = copy;
+  m_.publish(process);
   return 0;
 }
 

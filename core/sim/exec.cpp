@@ -20,6 +20,7 @@ Task& Kernel::execve(Task& caller, std::string_view comm, long* error) {
   ++p.exec_id;
   if (p.nocldwait) p.ignores_sigchld = p.nocldwait = false;
   if (p.files) p.files->close_on_exec();
+  m_.publish(p);
   return caller;
 }
 

@@ -29,7 +29,10 @@ bool can_seek(const File& file) {
 
 core::FdTable& Kernel::files(Task& caller) {
   Process& p = *caller.process;
-  if (!p.files) p.files = m_.files().new_table();
+  if (!p.files) {
+    p.files = m_.files().new_table();
+    m_.publish(p);
+  }
   return *p.files;
 }
 
