@@ -86,7 +86,7 @@ void show_machine(Console& console, const restart::Rehearsal& r) {
   if (console.json) {
     boost::json::array ghosts(r.ghosts.begin(), r.ghosts.end());
     print_json(console.out, facts, nullptr,
-               {{"ghosts", std::move(ghosts)}, {"reopens", 0}, {"rehearsed", true}});
+               {{"ghosts", std::move(ghosts)}, {"reopens", r.reopens}, {"rehearsed", true}});
     return;
   }
   print_tree(console.out, console.style, facts, {console.verbose, SIZE_MAX, nullptr});
@@ -104,7 +104,7 @@ Result<int> run_restore(Console& console, const Arguments& a) {
   std::vector<TakenNumber> taken;
   if (a.has("here")) taken = taken_numbers(loaded.image);
   if (a.has("plan")) return show_plan(console, loaded, taken);
-  const auto rehearsal = restart::rehearse(loaded.image);
+  const auto rehearsal = restart::rehearse(loaded.image, {.eager_files = a.has("eager-files")});
   if (rehearsal.has_error()) return in_image(rehearsal.error(), loaded.name);
   console.note("rehearsed: " + count_of(rehearsal->restored.tree.size(), "task") + " in " +
                count_of(rehearsal->steps, "step") + ", " +

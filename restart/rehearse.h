@@ -11,11 +11,16 @@ struct Rehearsal {
   std::vector<std::int32_t> ghosts;  // numbers in the root namespace of ghosts and placeholders
   std::size_t steps = 0;             // of the plan
   std::size_t helpers = 0;           // of the ghosts, those that bear none of the image's ids
+  std::size_t reopens = 0;           // fds that were touched; the others are PENDING
+};
+
+struct RehearsalOptions {
+  bool eager_files = false;  // touch every fd at once (K42-R11)
 };
 
 // An error of validate() (kind damaged) or make_plan() (kind cannot), or "the restore was refused
 // before it started" if what came out is not what is in the image, with the first differences.
 // Peak memory below 1 KB a task, the image included.
-Result<Rehearsal> rehearse(const format::Image& image);
+Result<Rehearsal> rehearse(const format::Image& image, RehearsalOptions options = {});
 
 }  // namespace ckpt::restart
