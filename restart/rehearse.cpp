@@ -49,7 +49,7 @@ Error unlike(const std::vector<Difference>& differences) {
 
 }  // namespace
 
-Result<Rehearsal> rehearse(const Image& image, RehearsalOptions options) {
+Result<Rehearsal> rehearse(const Image& image, const RehearsalOptions& options) {
   CKPT_CHECK(validate(image));
   Rehearsal rehearsal;
   format::MemoryRecords records;
@@ -58,9 +58,10 @@ Result<Rehearsal> rehearse(const Image& image, RehearsalOptions options) {
     {
       CKPT_TRY(const Plan plan, make_plan(image));
       CKPT_CHECK(check_plan(image, plan));
+      if (options.on_plan) options.on_plan(plan);
       rehearsal.steps = plan.steps.size();
       for (const Ghost& g : plan.ghosts) rehearsal.helpers += g.pid == Ghost::kNone ? 1 : 0;
-      CKPT_TRY(done, execute(image, plan));
+      CKPT_TRY(done, execute(image, plan, options.on_progress));
     }
     rehearsal.ghosts = std::move(done.ghosts);
     if (options.eager_files)

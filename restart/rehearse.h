@@ -2,6 +2,8 @@
 // simulated kernel, checkpoint the machine that came out, and compare.
 #pragma once
 
+#include <functional>
+
 #include "restart/step.h"
 
 namespace ckpt::restart {
@@ -15,12 +17,15 @@ struct Rehearsal {
 };
 
 struct RehearsalOptions {
-  bool eager_files = false;  // touch every fd at once (K42-R11)
+  // Calls during it; empty ones are not made.
+  std::function<void(const Plan&)> on_plan;        // checked, before it is carried out
+  std::function<void(std::uint64_t)> on_progress;  // how many of the image's tasks have been made
+  bool eager_files = false;  // touch every fd of the machine that came out (K42-R11)
 };
 
 // An error of validate() (kind damaged) or make_plan() (kind cannot), or "the restore was refused
 // before it started" if what came out is not what is in the image, with the first differences.
 // Peak memory below 1 KB a task, the image included.
-Result<Rehearsal> rehearse(const format::Image& image, RehearsalOptions options = {});
+Result<Rehearsal> rehearse(const format::Image& image, const RehearsalOptions& options = {});
 
 }  // namespace ckpt::restart
