@@ -158,6 +158,9 @@ TEST_CASE("Another's handle is refused, also the kernel's", "[core][K42-R1]") {
   Forgery f;
   f.check_refused(f.own, Forgery::b);
   f.check_refused(f.holder->handle(), Forgery::a);
+  ObjectHandle reopened;  // its own, but only the kernel reopens
+  CHECK(f.server->lazy_reopen(f.own, Forgery::a, f.holder->data().bytes(), Forgery::a, &reopened) ==
+        -EBADF);
   const ObjectHandle released = f.own;
   CHECK(f.server->release(f.own, Forgery::a) == 0);
   ObjectHandle next;

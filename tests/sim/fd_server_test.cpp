@@ -2,22 +2,15 @@
 // with.
 #include <catch2/catch.hpp>
 #include <functional>
-#include <set>
-#include <thread>
 
 #include "core/fd_cache.h"
-#include "tests/sim/world.h"
+#include "tests/sim/served.h"
 
 using namespace ckpt::sim;
-using ckpt::core::About;
-using ckpt::core::AskerHandle;
 using ckpt::core::CachedFd;
 using ckpt::core::Creds;
 using ckpt::core::FdCache;
-using ckpt::core::FdIdentity;
-using ckpt::core::FdServer;
 using ckpt::core::FdState;
-using ckpt::core::FdStatus;
 using ckpt::core::File;
 using ckpt::core::FileServer;
 using ckpt::core::FileStatus;
@@ -26,49 +19,6 @@ using ckpt::core::Ref;
 namespace {
 
 constexpr std::uint32_t kReadWrite = 2, kCloexec = 02000000;
-
-struct Served : World {
-  Task& t = fork(nullptr, {100});
-  Task* other = nullptr;
-  FdServer& server;
-  AskerHandle me;
-
-  Served() : server(started()), me(server.handle_of(200)) {}
-  FdServer& started() {
-    machine.start_fd_server();
-    other = &fork(nullptr, {200});
-    return *machine.fd_server();
-  }
-  std::vector<int> fds_of(About about) {
-    std::vector<int> all;
-    int fd = -1;
-    while (server.next_fd(me, about, fd + 1, &fd) == 0) all.push_back(fd);
-    return all;
-  }
-  std::string path_of(int pid, int fd) {
-    char buffer[64];
-    std::size_t size = 0;
-    REQUIRE(server.fd_path(me, {pid}, fd, buffer, &size) == 0);
-    return {buffer, size};
-  }
-  // What each kind of question about `pid` is answered, if that is the same.
-  int answer(AskerHandle asker, int pid) {
-    int fd = 0;
-    FdIdentity identity;
-    FdStatus status;
-    About about;
-    std::size_t size = 0;
-    char text[64];
-    std::set<int> answers{server.next_fd(asker, {pid}, 0, &fd),
-                          server.fd_identity(asker, {pid}, 0, &identity),
-                          server.fd_status(asker, {pid}, 0, &status),
-                          server.fd_path(asker, {pid}, 0, text, &size),
-                          server.name(asker, {pid}, text, &size),
-                          server.environment(asker, {pid}, text, &size),
-                          server.find(asker, pid, &about)};
-    return answers.size() == 1 ? *answers.begin() : 1;
-  }
-};
 
 // A file whose answers the test gives.
 struct Told : FileServer {
@@ -110,31 +60,6 @@ TEST_CASE("The fds of another process are enumerated", "[sim][PROC-1]") {
   CHECK(status.state == FdState::live);
   CHECK(w.path_of(101, 0) == "/f");
   CHECK(w.machine.files().counts.reopens == 1);
-}
-
-// Fails if next_fd() goes by the number of fds passed instead of the fd.
-TEST_CASE("Enumeration misses no fd that stays open", "[sim][PROC-1][concurrent][stress]") {
-  Served w;
-  const std::set<int> stay{0, 5, 6, 11, 30};
-  for (const int fd : stay) w.kernel.open(w.t, {"/f"}, fd);
-  std::atomic<bool> stop{false};
-  std::thread changing([&] {
-    for (int i = 0; !stop; ++i) {
-      const int fd = i * 7 % 40;
-      if (stay.contains(fd)) continue;
-      i % 3 ? w.kernel.open(w.t, {"/g"}, fd) : w.kernel.close(w.t, fd);
-      if (i % 50 == 0) w.fork(w.t);
-    }
-  });
-  int wrong = 0;
-  for (int i = 0; i < 1500; ++i) {
-    const std::vector<int> seen = w.fds_of({100});
-    wrong += std::is_sorted(seen.begin(), seen.end(), std::less_equal<>()) ? 0 : 1;
-    for (const int fd : stay) wrong += std::count(seen.begin(), seen.end(), fd) == 1 ? 0 : 1;
-  }
-  stop = true;
-  changing.join();
-  CHECK(wrong == 0);
 }
 
 // Fails if put() keeps the generation, or commit() or reopen() makes another, or identities leave
@@ -355,48 +280,4 @@ TEST_CASE("A target that dies during the call", "[sim][PROC-4][PROC-6]") {
     CHECK(w.server.next_fd(w.me, about, 0, &fd) == -ESRCH);  // the walk does not go on elsewhere
     CHECK(w.server.next_fd(w.me, {100}, 0, &fd) == (reused ? 0 : -ESRCH));
   }
-}
-
-// Fails if ask() looks the pid up again for the call, or enrolled() gives no reference.
-TEST_CASE("No answer is another process's", "[sim][PROC-6][concurrent][stress]") {
-  Served w;
-  std::atomic<bool> stop{false};
-  std::atomic<int> wrong{0}, answered{0};
-  // Process 50 has 10 fds named after its life; no two lives share a name.
-  const auto watch = [&] {
-    while (!stop) {
-      About about;
-      if (w.server.find(w.me, 50, &about) != 0) continue;
-      std::string name;
-      int fd = -1;
-      while (w.server.next_fd(w.me, about, fd + 1, &fd) == 0) {
-        char text[32];
-        std::size_t size = 0;
-        FdStatus status;
-        if (w.server.fd_status(w.me, about, fd, &status) == 0)
-          wrong += status.identity.life == about.life ? 0 : 1;
-        if (w.server.fd_path(w.me, about, fd, text, &size) != 0) continue;
-        if (name.empty()) name.assign(text, size);
-        wrong += name == std::string(text, size) ? 0 : 1;
-        ++answered;
-      }
-    }
-  };
-  std::thread one(watch), two(watch);
-  for (int life = 0; life < 300 || answered == 0; ++life) {
-    Task& task = w.fork(nullptr, {50});
-    for (int fd = 0; fd < 10; ++fd) w.kernel.open(task, {"/life/" + std::to_string(life)});
-    w.fork(task, {51});
-    w.kernel.lseek(task, 3, 1, 0);
-    w.kernel.exit_group(*w.process(51)->leader, 0);
-    w.kernel.exit_group(task, 0);
-    w.kernel.reap_by_world(*w.process(50));
-    if (Process* orphan = w.process(51)) w.kernel.reap_by_world(*orphan);
-  }
-  stop = true;
-  one.join();
-  two.join();
-  CHECK(wrong == 0);
-  CHECK(w.machine.files().counts.client_files == 0);
-  CHECK(w.machine.files().counts.holders == 0);
 }
