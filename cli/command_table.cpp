@@ -50,13 +50,16 @@ CommandSpec restore() {
   CommandSpec c;
   c.name = "restore";
   c.summary = "IMAGE [--plan | --rehearse]               bring an image back";
-  c.usage = "IMAGE [--plan | --rehearse] [--here | --no-pids] [--eager-files] [--json]";
+  c.usage = "IMAGE [--plan | --rehearse [--touch]] [--here | --no-pids] [--eager-files] [--json]";
   c.text =
       "Rehearses the restore in a simulated kernel: plans the system calls that make the tree\n"
       "again, carries them out there, and compares what comes out with the image. Images hold no\n"
       "memory and no registers yet, so the rehearsed machine is the result; it is shown.";
   c.options = {{0, "plan", "", "print the steps and what would go wrong; change nothing"},
                {0, "rehearse", "", "stop after the rehearsal and show the tree"},
+               {0, "touch", "",
+                "with --rehearse: reopen the regular files and directories for real, and\n"
+                "show every descriptor, live or never needed"},
                {0, "here", "",
                 "into the present pid namespace with the original numbers:\n"
                 "name every number that is taken, and by whom"},
@@ -69,11 +72,8 @@ CommandSpec restore() {
                kVerbose,
                kColor,
                kHelp};
-  c.exclusive = {{"plan", "rehearse"},
-                 {"plan", "json"},
-                 {"plan", "eager-files"},
-                 {"here", "no-pids"},
-                 {"quiet", "verbose"}};
+  c.exclusive = {{"plan", "rehearse"},     {"plan", "json"},    {"plan", "eager-files"},
+                 {"touch", "eager-files"}, {"here", "no-pids"}, {"quiet", "verbose"}};
   c.operand = "IMAGE";
   c.min_operands = c.max_operands = 1;
   return c;
