@@ -52,25 +52,26 @@ class Compiler {
   }
   [[nodiscard]] bool keeps_numbers() const { return options_.place != Place::new_numbers; }
 
-  // `numbers` from the root namespace down; clone3(2) wants the innermost first.
-  void set_numbers(ActorCell& actor, std::span<const std::int32_t> numbers) {
+  // `numbers` from the root namespace down; clone3(2) wants the innermost first, and none left out:
+  // one that is not known will be any that is free.
+  Status set_numbers(ActorCell& actor, std::span<const std::int32_t> numbers) {
     actor.numbers = static_cast<std::uint32_t>(numbers_.size());
     actor.nr_numbers = static_cast<std::uint32_t>(numbers.size());
     numbers_.insert(numbers_.end(), numbers.rbegin(), numbers.rend());
+    if (std::find(numbers.begin(), numbers.end(), format::kNrUnknown) == numbers.end()) return {};
+    CKPT_TRY(const std::vector<std::int32_t> spare, spare_numbers(actor.ns));
+    for (std::size_t level = 0; level < numbers.size(); ++level)
+      if (numbers[level] == format::kNrUnknown)
+        numbers_[actor.numbers + numbers.size() - 1 - level] = spare[level];
+    return {};
   }
 
   Status add_task(std::size_t i) {
     ActorCell& actor = actors_[1 + i];
     const format::Task& task = image_.tasks[i];
-    const auto numbers = image_.pids.numbers(f_.pid[i]);
-    if (keeps_numbers()) {
-      if (std::find_if(numbers.begin(), numbers.end(), [](auto nr) { return nr <= 0; }) !=
-          numbers.end())
-        return refuse(i, "one of its numbers is not known");
-      set_numbers(actor, numbers);
-    }
     actor.task = static_cast<std::uint32_t>(i);
     actor.ns = image_.ns_of(f_.pid[i]);
+    if (keeps_numbers()) CKPT_CHECK(set_numbers(actor, image_.pids.numbers(f_.pid[i])));
     actor.exit_signal = task.exit_signal;
     actor.pdeath_signal = task.pdeath_signal;
     const bool exiting = image_.kin_of(i).exiting != 0;
@@ -114,28 +115,22 @@ class Compiler {
       if (image_.pids.numbers(ghost.pid).back() == 1) actor.traits |= kIsInit;
     }
     if (!keeps_numbers()) return {};
-    if (ghost.pid != Ghost::kNone) {
-      set_numbers(actor, image_.pids.numbers(ghost.pid));
-    } else {
-      CKPT_CHECK(spare_numbers(ghost, actor));
-    }
-    for (std::uint32_t n = 0; n < actor.nr_numbers; ++n)
-      if (numbers_[actor.numbers + n] <= 0)
-        return cannot("cannot restore the processes",
-                      "a number of ghost " + std::to_string(g + 1) + " is not known");
+    if (ghost.pid != Ghost::kNone) return set_numbers(actor, image_.pids.numbers(ghost.pid));
+    CKPT_TRY(const std::vector<std::int32_t> spare, spare_numbers(ghost.ns));
+    CKPT_CHECK(set_numbers(actor, spare));
+    if (ghost.why == Why::init) numbers_[actor.numbers] = 1;
     return {};
   }
 
-  // Numbers that nothing in the image has, nor anybody else in the present namespace.
-  Status spare_numbers(const Ghost& ghost, ActorCell& actor) {
+  // Numbers, from the root namespace down, that nothing in the image has, nor anybody else in the
+  // present namespace.
+  Result<std::vector<std::int32_t>> spare_numbers(std::uint32_t ns) {
     const std::vector<std::int32_t>* spare = nullptr;
-    do spare = &spare_.next(ghost.ns);
+    do spare = &spare_.next(ns);
     while (options_.place == Place::here && spare->front() != 0 && is_taken(spare->front()));
     if (std::find(spare->begin(), spare->end(), 0) != spare->end())
       return cannot("cannot restore the processes", "no number is left for a helper", {}, EAGAIN);
-    set_numbers(actor, *spare);
-    if (ghost.why == Why::init) numbers_[actor.numbers] = 1;
-    return {};
+    return *spare;
   }
   static bool is_taken(std::int32_t nr) {
     return ::kill(nr, 0) == 0 || errno != ESRCH || ::kill(-nr, 0) == 0 || errno != ESRCH;
@@ -219,8 +214,8 @@ class Compiler {
     const std::uint32_t own = s.child.kind() == Actor::kTask ? f_.pid[s.child.index()]
                                                              : plan_.ghosts[s.child.index()].pid;
     if (s.arg == own) return;
-    cell.pgid = number_in(image_, f_, s.arg, actors_[cell.actor].ns);
     cell.group = bearer(s.arg);
+    if (cell.group != kNone) cell.pgid = seen_by(cell.actor, actors_[cell.group]);
   }
 
   // The actor with this pid object.

@@ -225,6 +225,8 @@ CKPT_RAW [[noreturn]] void arrive(Shared& s, const ActorCell& me) {
   if (s.keep_fds_from > 0) call(SYS_close_range, 0, s.keep_fds_from - 1, CLOSE_RANGE_UNSHARE);
   if (add(s.arrived, 1) == s.expected) wake(s.arrived);
   if (s.become) s.become(s.context, me.task);
+  const std::uint64_t none = 0;
+  call(SYS_rt_sigprocmask, SIG_SETMASK, address(&none), 0, sizeof none);
   for (;;) call(SYS_pause);
 }
 

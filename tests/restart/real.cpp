@@ -2,11 +2,14 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
+#include <iostream>
 
 #include "core/host/mirror.h"
 #include "restart/compare.h"
@@ -33,6 +36,14 @@ void write_all(int fd, const void* bytes, std::size_t n) {
     at += done;
     n -= static_cast<std::size_t>(done);
   }
+}
+
+std::vector<std::byte> read_all(int fd) {
+  std::vector<std::byte> bytes;
+  std::byte buffer[65536];
+  for (ssize_t n = 0; (n = ::read(fd, buffer, sizeof buffer)) > 0;)
+    bytes.insert(bytes.end(), buffer, buffer + n);
+  return bytes;
 }
 
 // 'i' and the records, or 'e' and an error's message.
@@ -72,11 +83,14 @@ int wait_for(pid_t pid) {
 
 }  // namespace
 
-std::string no_namespaces() {
+bool skipped(const char* test) {
   const pid_t pid = ::fork();
   if (pid == 0) _exit(::unshare(CLONE_NEWPID | CLONE_NEWNS) == 0 ? 0 : errno);
   const int error = WEXITSTATUS(wait_for(pid));
-  return error ? std::string("pid namespaces: ") + std::strerror(error) : std::string();
+  if (error)
+    std::cout << "skipped: " << test << ": pid namespaces: " << std::strerror(error)
+              << "; run as root\n";
+  return error != 0;
 }
 
 format::Image bare(format::Image image) {
@@ -100,11 +114,7 @@ Result<format::Image> image_within(pid_t init, std::int32_t root, format::Mode m
   const pid_t pid = ::fork();
   if (pid == 0) visit(ends[1], init, root, mode);
   ::close(ends[1]);
-  std::vector<std::byte> bytes;
-  char buffer[65536];
-  for (ssize_t n = 0; (n = ::read(ends[0], buffer, sizeof buffer)) > 0;)
-    bytes.insert(bytes.end(), reinterpret_cast<std::byte*>(buffer),
-                 reinterpret_cast<std::byte*>(buffer) + n);
+  std::vector<std::byte> bytes = read_all(ends[0]);
   ::close(ends[0]);
   wait_for(pid);
   if (bytes.empty()) return cannot("nobody in the namespace answers");
@@ -115,8 +125,40 @@ Result<format::Image> image_within(pid_t init, std::int32_t root, format::Mode m
   return format::read_image(source);
 }
 
+Result<format::Image> image_here(pid_t root, format::Mode mode) {
+  CKPT_TRY(const auto bytes, records_here(root, mode));
+  format::MemoryRecordSource source(bytes);
+  return format::read_image(source);
+}
+
+std::string in_own_namespace(const std::function<std::string()>& work) {
+  int ends[2];
+  CKPT_ASSERT(::pipe2(ends, O_CLOEXEC) == 0);
+  const pid_t outer = ::fork();
+  if (outer == 0) {
+    if (::unshare(CLONE_NEWPID | CLONE_NEWNS) != 0) _exit(1);
+    const pid_t init = ::fork();
+    if (init != 0) _exit(init > 0 ? WEXITSTATUS(wait_for(init)) : 1);
+    ::setsid();
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount("proc", "/proc", "proc", 0, nullptr) != 0)
+      _exit(1);
+    const std::string text = work();
+    write_all(ends[1], text.data(), text.size());
+    _exit(0);
+  }
+  ::close(ends[1]);
+  const std::vector<std::byte> bytes = read_all(ends[0]);
+  ::close(ends[0]);
+  if (const int status = wait_for(outer); status != 0)
+    return "the namespace's init ended with status " + std::to_string(status);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+namespace {
 // Of a tree that is one zombie: there is no namespace left to look into.
-static std::string end_failure(const format::Image& image, HostTree& tree) {
+std::string end_failure(const format::Image& image, HostTree& tree) {
   if (const Status done = tree.commit(false); !done) return done.error().message();
   const auto status = tree.wait({});
   if (!status) return status.error().message();
@@ -126,6 +168,8 @@ static std::string end_failure(const format::Image& image, HostTree& tree) {
              : "the root's status is " + std::to_string(*status) + ", not " +
                    std::to_string(wanted);
 }
+
+}  // namespace
 
 std::string real_failure(const format::Image& image) {
   const auto plan = make_plan(image);
