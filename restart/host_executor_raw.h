@@ -14,7 +14,7 @@
 #include <ctime>
 
 // Code that runs in the tasks: no sanitizer's runtime is there.
-#define CKPT_RAW [[gnu::no_sanitize("address", "thread", "undefined")]]
+#define CKPT_RAW __attribute__((no_sanitize("address", "thread", "undefined")))
 
 namespace ckpt::restart::real {
 

@@ -132,7 +132,7 @@ CKPT_RAW void clean_up_here(Shared& s) {
 }
 
 // Nothing that was made is left when it returns, or when we have exited.
-CKPT_RAW [[noreturn]] void undo(Shared& s) {
+[[noreturn]] CKPT_RAW void undo(Shared& s) {
   if (!load(s.failed)) fail(s, Stage::abandoned, s.nr_steps, -ECANCELED);
   if (s.root_is_init && s.actors[s.root].born) call(SYS_kill, s.actors[s.root].born, SIGKILL);
   if (!s.own_init) clean_up_here(s);
@@ -162,7 +162,7 @@ CKPT_RAW void reap_all(Shared& s, std::int32_t root) {
   }
 }
 
-CKPT_RAW [[noreturn]] void attend(Shared& s) {
+[[noreturn]] CKPT_RAW void attend(Shared& s) {
   const std::int32_t root = s.actors[s.root].born;
   long fd = call(SYS_signalfd4, -1, address(&kAllSignals), sizeof kAllSignals, SFD_CLOEXEC);
   call(SYS_rt_sigprocmask, SIG_SETMASK, address(&kAllSignals), 0, sizeof kAllSignals);

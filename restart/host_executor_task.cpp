@@ -26,7 +26,7 @@ constexpr long kPatience = 250;        // milliseconds, after which a sleeper lo
 constexpr unsigned kMaxIdle = 120;     // times, after which a restore is given up
 constexpr long kStackBytes = 1 << 15;  // of a thread
 
-CKPT_RAW [[noreturn]] void leave() {
+[[noreturn]] CKPT_RAW void leave() {
   for (;;) call(SYS_exit_group, 1);
 }
 
@@ -135,7 +135,7 @@ CKPT_RAW void die_as_init(std::uint32_t signal) {
 }
 
 // With the wait status of the image, but for "core dumped": there is no core.
-CKPT_RAW [[noreturn]] void die(const ActorCell& me) {
+[[noreturn]] CKPT_RAW void die(const ActorCell& me) {
   const std::uint32_t signal = me.status & 0x7f;
   if (signal == 0)
     for (;;) call(SYS_exit_group, me.status >> 8 & 0xff);
@@ -220,7 +220,7 @@ CKPT_RAW bool is_born(Shared& s, std::uint32_t me) {
   return true;
 }
 
-CKPT_RAW [[noreturn]] void arrive(Shared& s, const ActorCell& me) {
+[[noreturn]] CKPT_RAW void arrive(Shared& s, const ActorCell& me) {
   call(SYS_prctl, PR_SET_PDEATHSIG, me.pdeath_signal);
   if (s.keep_fds_from > 0) call(SYS_close_range, 0, s.keep_fds_from - 1, CLOSE_RANGE_UNSHARE);
   if (add(s.arrived, 1) == s.expected) wake(s.arrived);
