@@ -43,7 +43,7 @@ Error unlike(const std::vector<Difference>& differences) {
 
 }  // namespace
 
-Result<Rehearsal> rehearse(const Image& image) {
+Result<Rehearsal> rehearse(const Image& image, const RehearsalWatch& watch) {
   CKPT_CHECK(validate(image));
   Rehearsal rehearsal;
   format::MemoryRecords records;
@@ -52,9 +52,10 @@ Result<Rehearsal> rehearse(const Image& image) {
     {
       CKPT_TRY(const Plan plan, make_plan(image));
       CKPT_CHECK(check_plan(image, plan));
+      if (watch.plan) watch.plan(plan);
       rehearsal.steps = plan.steps.size();
       for (const Ghost& g : plan.ghosts) rehearsal.helpers += g.pid == Ghost::kNone ? 1 : 0;
-      CKPT_TRY(done, execute(image, plan));
+      CKPT_TRY(done, execute(image, plan, watch.progress));
     }
     rehearsal.ghosts = std::move(done.ghosts);
     CKPT_CHECK(checkpoint_of(image, done, records));

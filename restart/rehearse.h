@@ -2,6 +2,8 @@
 // simulated kernel, checkpoint the machine that came out, and compare.
 #pragma once
 
+#include <functional>
+
 #include "restart/step.h"
 
 namespace ckpt::restart {
@@ -13,9 +15,15 @@ struct Rehearsal {
   std::size_t helpers = 0;           // of the ghosts, those that bear none of the image's ids
 };
 
+// Calls during a rehearsal; empty ones are not made.
+struct RehearsalWatch {
+  std::function<void(const Plan&)> plan;        // checked, before it is carried out
+  std::function<void(std::uint64_t)> progress;  // how many of the image's tasks have been made
+};
+
 // An error of validate() (kind damaged) or make_plan() (kind cannot), or "the restore was refused
 // before it started" if what came out is not what is in the image, with the first differences.
 // Peak memory below 1 KB a task, the image included.
-Result<Rehearsal> rehearse(const format::Image& image);
+Result<Rehearsal> rehearse(const format::Image& image, const RehearsalWatch& watch = {});
 
 }  // namespace ckpt::restart

@@ -124,6 +124,13 @@ class Kernel {
   // --- session.cpp
   long setsid(Task& caller);
   long setpgid(Task& caller, Nr pid, Nr pgid);
+  // What setpgid would return, and the process and the group it would put it in; changes nothing.
+  struct GroupChange {
+    long result = 0;
+    Process* process = nullptr;  // null with an error
+    core::Ref<core::Pid> pgrp = {};
+  };
+  GroupChange check_setpgid(Task& caller, Nr pid, Nr pgid);
   long getpgid(Task& caller, Nr pid);
   long getsid(Task& caller, Nr pid);
   long getpid(Task& caller);

@@ -93,7 +93,7 @@ TEST_CASE("Namespaces with --pidns-translation, and without where it is certain"
 TEST_CASE("Namespaces without it: two candidates are an error that names the option", "[sim]") {
   auto r = replay_text(kStart +
                        "100 unshare(CLONE_NEWPID) = 0\n100 fork() = 101\n"
-                       "101 fork() = 2\n101 fork() = 3\n103 setsid() = 3\n");
+                       "101 fork() = 2\n101 fork() = 3\n103 setpgid(0, 0) = 0\n");
   REQUIRE(r.has_error());
   CHECK(r.error().line == 6);
   CHECK(r.error().hint.find("--pidns-translation") != std::string::npos);
