@@ -162,6 +162,7 @@ Error HostTree::failure() const {
 
 Error HostTree::give_up() {
   reap();
+  if (!shared_->failed) kill_orphans();
   Error error = failure();
   let_go();
   return error;

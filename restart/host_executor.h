@@ -54,6 +54,9 @@ class HostTree {
   [[nodiscard]] pid_t restorer() const { return restorer_; }
   // The root task, as the supervisor sees it; 0 if it does not (restorer() is the init then).
   [[nodiscard]] pid_t root() const;
+  // The processes as the supervisor's /proc shows them, by index in image.tree; 0 for one that is
+  // not there. Until the commit.
+  [[nodiscard]] Result<std::vector<pid_t>> pids() const;
 
   // Each is to be called once, in this order. Errors: kind cannot; nothing is left then.
   Status stop();
@@ -73,6 +76,7 @@ class HostTree {
   void say(char what) const;
   void reap();
   void let_go();
+  void kill_orphans() const;
   [[nodiscard]] Error failure() const;
   Error give_up();
 

@@ -121,9 +121,7 @@ CKPT_RAW void clean_up_here(Shared& s) {
     for (std::uint32_t i = 1; i < s.nr_actors; ++i) {
       const ActorCell& actor = s.actors[i];
       if (actor.born == 0) continue;
-      // The last of the numbers is that of the outermost namespace, which is ours.
-      const std::int32_t nr =
-          actor.nr_numbers ? s.numbers[actor.numbers + actor.nr_numbers - 1] : actor.born;
+      const std::int32_t nr = outermost(s, actor);
       if (is_own_child(nr)) call(SYS_kill, nr, SIGKILL);
     }
     const timespec moment{0, 2'000'000};

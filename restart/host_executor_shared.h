@@ -91,6 +91,11 @@ struct Shared {
   alignas(64) std::uint32_t arrived = 0;  // futex
 };
 
+// Its number in the outermost namespace that the image knows, or as its creator sees it.
+inline std::int32_t outermost(const Shared& s, const ActorCell& actor) {
+  return actor.nr_numbers ? s.numbers[actor.numbers + actor.nr_numbers - 1] : actor.born;
+}
+
 // What supervisor and restorer say to each other, one byte each.
 constexpr char kPlaced = 'p';     // restorer: all steps are done, all have arrived
 constexpr char kStop = 's';       // supervisor: stop who is to be stopped; answered by the same

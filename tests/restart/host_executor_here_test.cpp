@@ -184,6 +184,36 @@ TEST_CASE("A supervisor that is killed takes the tree with it", "[restart][real]
           }) == "");
 }
 
+TEST_CASE("A restorer that is killed is noticed, and nothing is left", "[restart][real]") {
+  if (skipped("a restorer that is killed")) return;
+  Grown g;
+  auto& a = g.child(*g.root->leader, {101});
+  g.kernel.setsid(a);
+  g.child(a, {102});
+  g.kernel.exit_group(g.child(a, {103}), 9);
+  const auto image = g.image();
+  const auto plan = make_plan(image);
+  for (const Place place : {Place::here, Place::own_namespace})
+    CHECK(in_own_namespace([&] {
+            HostOptions options;
+            options.place = place;
+            auto tree = carry_out(image, *plan, options);
+            if (!tree) return tree.error().message();
+            const auto pids = tree->pids();
+            if (!pids) return pids.error().message();
+            std::set<pid_t> expected{1, tree->restorer()};
+            expected.insert(pids->begin(), pids->end());
+            if (processes() != expected || expected.size() != 6)
+              return std::string("pids() does not name the processes");
+            ::kill(tree->restorer(), SIGKILL);
+            const Status stopped = tree->stop();
+            if (stopped) return std::string("not noticed");
+            if (stopped.error().message().find("the restorer was killed") == std::string::npos)
+              return stopped.error().message();
+            return left_over({1});
+          }) == "");
+}
+
 TEST_CASE("The supervisor learns how the root ended", "[restart][real]") {
   if (skipped("how the root ended")) return;
   CHECK(in_own_namespace([] {
