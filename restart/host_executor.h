@@ -58,7 +58,8 @@ class HostTree {
   // not there. Until the commit.
   [[nodiscard]] Result<std::vector<pid_t>> pids() const;
 
-  // Each is to be called once, in this order. Errors: kind cannot; nothing is left then.
+  // Each is to be called once, in this order. The restorer holds no descriptor of ours after
+  // stop(). Errors: kind cannot; nothing is left then.
   Status stop();
   Status commit(bool detach);
   // Waits for the root task's end and gives its status as wait(2) does. Signals of the list are

@@ -162,7 +162,7 @@ class Compiler {
     if (options_.become && s.op == Op::stop)
       cell.actor = index(Actor::task(f_.leader[s.actor.index()]));
     if (options_.become && s.op == Op::exit && (actors_[cell.actor].traits & kLeaderOnly))
-      return {};  // likewise
+      return refuse(s.actor.index(), "its leader has exited, while other threads live on");
     CKPT_CHECK(fill(s, cell));
     steps_.push_back(cell);
     return {};

@@ -84,6 +84,8 @@ CKPT_RAW bool start(Shared& s) {
 // Until everybody has come to be what it is to become.
 CKPT_RAW bool await_arrivals(Shared& s) {
   if (!await_turn(s, kRestorer, s.nr_steps)) return false;
+  for (std::uint32_t i = 1; i < s.nr_actors; ++i)
+    if (s.actors[i].pdeath_signal != 0) ring(s.actors[i]);
   for (;;) {
     const std::uint32_t n = load(s.arrived);
     if (load(s.failed)) return false;
@@ -102,6 +104,12 @@ CKPT_RAW bool stop_tasks(Shared& s) {
     call(SYS_close, cell.handle);
   }
   return true;
+}
+
+// All but the socket: somebody may wait for the end of a pipe.
+CKPT_RAW void close_others(const Shared& s) {
+  if (s.socket > 0) call(SYS_close_range, 0, s.socket - 1, CLOSE_RANGE_UNSHARE);
+  call(SYS_close_range, s.socket + 1, UINT_MAX, CLOSE_RANGE_UNSHARE);
 }
 
 // Is it a child of ours, dead or alive? Its number is nobody else's then.
@@ -190,6 +198,7 @@ CKPT_RAW void restorer(Shared& s) {
     const char what = hear(s);
     if (what == kStop) {
       if (!stop_tasks(s)) undo(s);
+      close_others(s);
       say(s, kStop);
       continue;
     }
@@ -198,9 +207,6 @@ CKPT_RAW void restorer(Shared& s) {
     if (what == kDetach && !s.own_init) call(SYS_exit_group, 0);
     break;
   }
-  // Descriptors that others wait for to be closed: pipes among them.
-  if (s.socket > 0) call(SYS_close_range, 0, s.socket - 1, CLOSE_RANGE_UNSHARE);
-  call(SYS_close_range, s.socket + 1, UINT_MAX, CLOSE_RANGE_UNSHARE);
   say(s, kCommit);
   attend(s);
 }

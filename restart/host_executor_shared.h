@@ -110,6 +110,8 @@ constexpr char kRootEnded = 'r';  // restorer: followed by the root's status, fo
 bool act(Shared& s, std::uint32_t me);
 // Waits until step `step` may begin. False: something failed.
 bool await_turn(Shared& s, std::uint32_t me, std::uint32_t step);
+// Wakes the actor, if it waits for its turn.
+void ring(ActorCell& actor);
 void fail(Shared& s, Stage stage, std::uint32_t step, long result);
 // Is the supervisor gone?
 bool abandoned(const Shared& s);

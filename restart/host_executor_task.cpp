@@ -30,11 +30,6 @@ constexpr long kStackBytes = 1 << 15;  // of a thread
   for (;;) call(SYS_exit_group, 1);
 }
 
-CKPT_RAW void ring(ActorCell& actor) {
-  add(actor.bell, 1);
-  wake(actor.bell);
-}
-
 CKPT_RAW void pass_turn(Shared& s, std::uint32_t step) {
   store(s.turn, step + 1);
   ring(s.actors[step + 1 < s.nr_steps ? s.steps[step + 1].actor : kRestorer]);
@@ -220,8 +215,19 @@ CKPT_RAW bool is_born(Shared& s, std::uint32_t me) {
   return true;
 }
 
-[[noreturn]] CKPT_RAW void arrive(Shared& s, const ActorCell& me) {
+// A helper's exit, by which an orphan comes to its parent, is a parent's death as well.
+CKPT_RAW void set_pdeath_signal(Shared& s, ActorCell& me) {
+  for (;;) {
+    const std::uint32_t bell = load(me.bell);
+    if (load(s.failed) || abandoned(s)) leave();
+    if (load(s.turn) == s.nr_steps) break;
+    wait_word(me.bell, bell, kPatience);
+  }
   call(SYS_prctl, PR_SET_PDEATHSIG, me.pdeath_signal);
+}
+
+[[noreturn]] CKPT_RAW void arrive(Shared& s, ActorCell& me) {
+  if (me.pdeath_signal != 0) set_pdeath_signal(s, me);
   if (s.keep_fds_from > 0) call(SYS_close_range, 0, s.keep_fds_from - 1, CLOSE_RANGE_UNSHARE);
   if (add(s.arrived, 1) == s.expected) wake(s.arrived);
   if (s.become) s.become(s.context, me.task);
@@ -235,6 +241,11 @@ CKPT_RAW bool is_born(Shared& s, std::uint32_t me) {
 CKPT_RAW bool abandoned(const Shared& s) {
   pollfd socket{s.socket, 0, 0};
   return call(SYS_poll, address(&socket), 1, 0) == 1 && (socket.revents & (POLLHUP | POLLERR));
+}
+
+CKPT_RAW void ring(ActorCell& actor) {
+  add(actor.bell, 1);
+  wake(actor.bell);
 }
 
 CKPT_RAW void fail(Shared& s, Stage stage, std::uint32_t step, long result) {

@@ -112,7 +112,7 @@ std::string left_over(const std::set<pid_t>& expected) {
 
 }  // namespace
 
-TEST_CASE("Random trees are made here", "[restart][real]") {
+TEST_CASE("Random trees are made here", "[real]") {
   if (skipped("random trees made in the present namespace")) return;
   for (const Place place : {Place::here, Place::new_numbers})
     CHECK(in_own_namespace([&] {
@@ -127,7 +127,7 @@ TEST_CASE("Random trees are made here", "[restart][real]") {
           }) == "");
 }
 
-TEST_CASE("A number that is taken undoes the restore, and nothing else", "[restart][real]") {
+TEST_CASE("A number that is taken undoes the restore, and nothing else", "[real]") {
   if (skipped("a number that is taken")) return;
   CHECK(in_own_namespace([] {
           Grown g;
@@ -151,7 +151,7 @@ TEST_CASE("A number that is taken undoes the restore, and nothing else", "[resta
         }) == "");
 }
 
-TEST_CASE("A supervisor that is killed takes the tree with it", "[restart][real]") {
+TEST_CASE("A supervisor that is killed takes the tree with it", "[real]") {
   if (skipped("a supervisor that is killed")) return;
   Grown g;
   auto& a = g.child(*g.root->leader, {101});
@@ -184,7 +184,7 @@ TEST_CASE("A supervisor that is killed takes the tree with it", "[restart][real]
           }) == "");
 }
 
-TEST_CASE("A restorer that is killed is noticed, and nothing is left", "[restart][real]") {
+TEST_CASE("A restorer that is killed is noticed, and nothing is left", "[real]") {
   if (skipped("a restorer that is killed")) return;
   Grown g;
   auto& a = g.child(*g.root->leader, {101});
@@ -214,7 +214,7 @@ TEST_CASE("A restorer that is killed is noticed, and nothing is left", "[restart
           }) == "");
 }
 
-TEST_CASE("The supervisor learns how the root ended", "[restart][real]") {
+TEST_CASE("The supervisor learns how the root ended", "[real]") {
   if (skipped("how the root ended")) return;
   CHECK(in_own_namespace([] {
           for (const Place place : {Place::here, Place::own_namespace}) {

@@ -1,6 +1,7 @@
 // Plans carried out with real processes in a pid namespace of their own, and the trees that come
 // out.
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -55,7 +56,7 @@ format::Image with_all_numbers(format::Image image) {
 
 }  // namespace
 
-TEST_CASE("Random trees are made for real", "[restart][real][PLAN-2]") {
+TEST_CASE("Random trees are made for real", "[real][PLAN-2]") {
   if (skipped("random trees made for real")) return;
   Made trees;
   for (std::uint64_t seed = 1; trees.made < 200; ++seed) {
@@ -68,7 +69,7 @@ TEST_CASE("Random trees are made for real", "[restart][real][PLAN-2]") {
   CHECK(trees.endless < 40);
 }
 
-TEST_CASE("Trees of the model checker are made for real", "[restart][real][PLAN-2]") {
+TEST_CASE("Trees of the model checker are made for real", "[real][PLAN-2]") {
   if (skipped("trees of the model checker made for real")) return;
   Made trees;
   for (std::uint64_t seed = 1; trees.made < 100; ++seed) {
@@ -81,7 +82,7 @@ TEST_CASE("Trees of the model checker are made for real", "[restart][real][PLAN-
   CHECK(trees.endless < 40);
 }
 
-TEST_CASE("Every sample is made for real", "[restart][real]") {
+TEST_CASE("Every sample is made for real", "[real]") {
   if (skipped("samples made for real")) return;
   Made trees;
   const std::filesystem::path folder(CKPT_SOURCE_DIR "/tests/golden");
@@ -103,7 +104,7 @@ TEST_CASE("Every sample is made for real", "[restart][real]") {
   CHECK(trees.endless == 0);
 }
 
-TEST_CASE("An init that could never end is not made", "[restart][real]") {
+TEST_CASE("An init that could never end is not made", "[real]") {
   const auto refused = [](const format::Image& image) {
     const auto plan = make_plan(image);
     REQUIRE(plan.has_value());
@@ -139,22 +140,22 @@ namespace {
 
 // What a task sees of itself when its place is right.
 struct Seen {
-  std::uint32_t subreaper = 0, descriptors = 0;
+  std::uint32_t subreaper = 0, descriptors = 0, death = 0;
   std::uint64_t pending = 0;
 };
 
 void look(const void* context, std::size_t task) {
   Seen& seen = static_cast<Seen*>(const_cast<void*>(context))[task];
-  ::syscall(SYS_prctl, PR_GET_CHILD_SUBREAPER, &seen.subreaper);
+  ::syscall(SYS_prctl, PR_GET_PDEATHSIG, &seen.death);
   for (int fd = 0; fd < 1024; ++fd) seen.descriptors += ::fcntl(fd, F_GETFD) >= 0 ? 1 : 0;
   ::syscall(SYS_rt_sigpending, &seen.pending, sizeof seen.pending);
-  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  ::syscall(SYS_prctl, PR_GET_CHILD_SUBREAPER, &seen.subreaper);
   for (;;) ::syscall(SYS_pause);
 }
 
 }  // namespace
 
-TEST_CASE("Who has its place keeps nothing of the restore", "[restart][real]") {
+TEST_CASE("Who has its place keeps nothing of the restore", "[real]") {
   if (skipped("what a restored task keeps")) return;
   Grown g(1);
   auto& a = g.child(*g.root->leader, {101});
@@ -164,7 +165,9 @@ TEST_CASE("Who has its place keeps nothing of the restore", "[restart][real]") {
   auto& dead = g.child(b, {103});
   g.child(dead, {104});
   g.kernel.exit_group(dead, 0x300);  // 104 floats up to 101, past its session's leader
-  const auto image = g.image();
+  format::Image image = g.image();
+  for (format::Task& task : image.tasks)
+    if (task.exit_state == 0) task.pdeath_signal = SIGTERM;
   const auto plan = make_plan(image);
   REQUIRE(plan.has_value());
   const std::size_t bytes = image.tree.size() * sizeof(Seen);
@@ -184,7 +187,8 @@ TEST_CASE("Who has its place keeps nothing of the restore", "[restart][real]") {
          ++ms)
       ::usleep(1000);
     CHECK(seen[i].subreaper == image.kin_of(i).subreaper);
-    CHECK(seen[i].pending == 0);
+    CHECK(seen[i].death == SIGTERM);
+    CHECK(seen[i].pending == 0);  // nor has the end of a helper sent it
     CHECK(seen[i].descriptors == 0);
   }
   ::munmap(memory, bytes);
