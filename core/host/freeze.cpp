@@ -53,6 +53,15 @@ void make_restartable(user_regs_struct& regs) {
     regs.rax = static_cast<std::uint64_t>(kErestartNoHand);
 }
 
+// What has exited cannot be seized (EPERM, or ESRCH if it was reaped as well).
+bool has_ended(pid_t pid, pid_t tid) {
+  const auto text =
+      ProcFs("/proc").read(std::to_string(pid) + "/task/" + std::to_string(tid) + "/stat");
+  if (text.has_error()) return true;
+  const auto stat = parse_stat(text.value());
+  return stat.has_error() || stat->state == 'Z' || stat->state == 'X';
+}
+
 Error with_hint(Error error, const std::string& comm, const std::string& hint) {
   error.what = "cannot freeze the processes";
   error.detail += " (" + comm + ")";
@@ -96,7 +105,7 @@ Result<bool> FrozenTree::seize_new() {
       if (t.state == 'Z' || t.state == 'X' || threads_.contains(t.tid)) continue;
       const Tracee tracee(p.pid, t.tid);
       const Status seized = tracee.seize();
-      if (seized.has_error() && seized.error().errno_value == ESRCH) continue;
+      if (seized.has_error() && has_ended(p.pid, t.tid)) continue;
       if (seized.has_error())
         return with_hint(seized.error(), p.comm,
                          p.tracer != 0 ? "process " + std::to_string(p.tracer) + " traces it"

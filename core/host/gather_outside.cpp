@@ -126,7 +126,13 @@ class Gatherer {
         v.mtime_ns = std::int64_t{st.st_mtim.tv_sec} * 1000000000 + st.st_mtim.tv_nsec;
       }
     } else if (shm) {
+      struct stat st {};
       v.vm_pgoff = m.offset;
+      if (status_of(m, st)) {
+        v.dev = st.st_dev;
+        v.ino = st.st_ino;
+        v.ino_size = (static_cast<std::uint64_t>(st.st_size) + 0xfff) & ~0xfffULL;
+      }
     }
     s_.mm.vmas.push_back(std::move(out));
     s_.vma_mapping.push_back(index);

@@ -140,7 +140,7 @@ class Files(Case):
         self.addCleanup(p.communicate)
         self.addCleanup(p.kill)
         p.stdout.readline()
-        self.ok("dump", "--pid", p.pid, "--leave-running", "-o", "f.ckpt")
+        self.ok("dump", "--no-memory", "--pid", p.pid, "--leave-running", "-o", "f.ckpt")
         self.assertNotIn("held", self.ok("restore", "--plan", "f.ckpt").out)
         os.rename(held, held + ".away")
         out = self.ok("restore", "--plan", "f.ckpt").out
