@@ -7,11 +7,16 @@
 //   prepared   prepare() has returned: files are open, programs lie in memory that is shared with
 //              all children, page contents in a memory file that they inherit;
 //   carried    the tasks have been cloned and have called become(); each is working, then ready (at
-//              the gate) or failed. The supervisor watches report() and its children's deaths;
+//              the gate) or failed. The supervisor watches wait_ready(), report() and its
+//              children's deaths;
 //   released   all were ready: release() opened the gate. finish() removes what is left of the
 //              program from processes that cannot do so themselves, those with several threads.
 // All or nothing: if one fails, or anything else does, the supervisor kills all its tasks instead
 // of release(); none has run an instruction of its own by then.
+//
+// prepare() is called by the thread that forks the tasks. Whoever is a fork of the supervisor and
+// does not become a process closes the descriptors from first_own_fd() on before release(): they
+// hold pipes open.
 //
 // The supervisor's descriptors from first_own_fd() on, and the memory at the program's address, are
 // the Rebirth's: a task must leave both alone until become().
@@ -36,7 +41,7 @@ struct RebirthOptions {
 
 class Rebirth {
  public:
-  enum class State : std::uint32_t { working = 0, ready = 1, failed = 2 };
+  enum class State : std::uint32_t { working = 0, failed = 2 };  // working: or ready
   struct Report {
     State state = State::working;
     std::uint32_t step = 0;  // of the process's program, from 0; for failed
@@ -66,8 +71,10 @@ class Rebirth {
   [[nodiscard]] Report report(std::size_t task) const noexcept;
   // What failed, for a person: process, step in words, errno.
   [[nodiscard]] Error error(std::size_t task) const;
-  // Processes that are ready. Waits until the number differs from `known`, a task fails, or
-  // `timeout_ms` is over.
+  // How many tasks, threads counted, are to be ready.
+  [[nodiscard]] std::size_t tasks() const noexcept;
+  // Tasks that are ready, threads counted. Waits until the number differs from `known` or
+  // `timeout_ms` is over; a failure does not wake it.
   [[nodiscard]] std::size_t wait_ready(std::size_t known, int timeout_ms) const noexcept;
   // All are ready: they go on.
   void release() noexcept;

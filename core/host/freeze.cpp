@@ -73,7 +73,13 @@ Error with_hint(Error error, const std::string& comm, const std::string& hint) {
 
 Result<std::unique_ptr<FrozenTree>> FrozenTree::freeze(pid_t root, const SnapshotOptions& options) {
   std::unique_ptr<FrozenTree> tree(new FrozenTree);
-  CKPT_CHECK(tree->freeze_all(root, options));
+  CKPT_CHECK(tree->freeze_all(root, options, false));
+  return tree;
+}
+
+Result<std::unique_ptr<FrozenTree>> FrozenTree::freeze_one(pid_t pid) {
+  std::unique_ptr<FrozenTree> tree(new FrozenTree);
+  CKPT_CHECK(tree->freeze_all(pid, {}, true));
   return tree;
 }
 
@@ -83,7 +89,7 @@ FrozenTree::~FrozenTree() {
 
 // Rounds of looking and seizing, until a look shows nothing that is not ours. A tree that changes
 // under the reader is half frozen by then, so it calms down.
-Status FrozenTree::freeze_all(pid_t root, const SnapshotOptions& options) {
+Status FrozenTree::freeze_all(pid_t root, const SnapshotOptions& options, bool alone) {
   SnapshotOptions once = options;
   once.max_attempts = 2;
   for (int round = 0; round < kRounds; ++round) {
@@ -91,6 +97,7 @@ Status FrozenTree::freeze_all(pid_t root, const SnapshotOptions& options) {
     if (look.has_error() && look.error().errno_value == EBUSY) continue;
     if (look.has_error()) return look.error();
     snapshot_ = std::move(*look);
+    if (alone) snapshot_.processes.resize(1);
     CKPT_TRY(const bool found, seize_new());
     if (!found) return {};
   }

@@ -30,6 +30,8 @@ class FrozenTree {
   // ever.
   static Result<std::unique_ptr<FrozenTree>> freeze(pid_t root,
                                                     const SnapshotOptions& options = {});
+  // The process alone, without what is below it.
+  static Result<std::unique_ptr<FrozenTree>> freeze_one(pid_t pid);
   ~FrozenTree();
   FrozenTree(const FrozenTree&) = delete;
   FrozenTree& operator=(const FrozenTree&) = delete;
@@ -50,7 +52,7 @@ class FrozenTree {
 
  private:
   FrozenTree() = default;
-  Status freeze_all(pid_t root, const SnapshotOptions& options);
+  Status freeze_all(pid_t root, const SnapshotOptions& options, bool alone);
   Result<bool> seize_new();
   Status seize(pid_t pid, pid_t tid);
   Status wait(FrozenThread& thread, const std::string& comm);

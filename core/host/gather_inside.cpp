@@ -4,8 +4,10 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 
 #include "core/host/proc_fs.h"
 #include "core/host/process_state.h"
@@ -206,6 +208,28 @@ class Asker {
 };
 
 }  // namespace
+
+Status remove_mapping(pid_t pid, std::uint64_t begin, std::uint64_t size) {
+  constexpr int kAttempts = 1000;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    CKPT_TRY(const auto tree, FrozenTree::freeze_one(pid));
+    const ProcessSnapshot& process = tree->snapshot().processes.front();
+    CKPT_TRY(const ProcessState state, gather_outside(process, *tree));
+    const auto threads = tree->threads_of(pid);
+    const bool busy = std::any_of(threads.begin(), threads.end(), [&](const FrozenThread* t) {
+      return t->regs.rip - begin < size;
+    });
+    if (!busy) {
+      CKPT_TRY(Injector injector, Injector::prepare(process, threads, state.memory, state.site));
+      return injector.unmap(*threads.front(), begin, size);
+    }
+    const timespec pause{0, 5000000};
+    tree->thaw();
+    ::nanosleep(&pause, nullptr);
+  }
+  return cannot("cannot remove a mapping", "process " + std::to_string(pid) + " is still in it", {},
+                ETIMEDOUT);
+}
 
 Status gather_inside(ProcessState& process) {
   std::vector<FrozenThread*> threads;

@@ -273,33 +273,7 @@ class Gatherer {
   Status read_credentials(ThreadState& t) const {
     CKPT_TRY(const std::string text,
              kProc.read(dir_of(p_.pid) + "/task/" + std::to_string(t.tid) + "/status"));
-    CKPT_TRY(const ProcStatus status, parse_status(text));
-    format::Cred& c = t.cred.cred;
-    c.uid = status.uid[0];
-    c.euid = status.uid[1];
-    c.suid = status.uid[2];
-    c.fsuid = status.uid[3];
-    c.gid = status.gid[0];
-    c.egid = status.gid[1];
-    c.sgid = status.gid[2];
-    c.fsgid = status.gid[3];
-    c.no_new_privs = status.no_new_privs.value_or(false) ? 1 : 0;
-    c.cap_inheritable = number_after(text, "CapInh:", 16).value_or(0);
-    c.cap_permitted = number_after(text, "CapPrm:", 16).value_or(0);
-    c.cap_effective = number_after(text, "CapEff:", 16).value_or(0);
-    c.cap_bounding = number_after(text, "CapBnd:", 16).value_or(0);
-    c.cap_ambient = number_after(text, "CapAmb:", 16).value_or(0);
-    std::string_view rest = text;
-    while (!rest.empty()) {
-      std::string_view line = next_line(rest);
-      if (!line.starts_with("Groups:")) continue;
-      line.remove_prefix(7);
-      while (const auto word = next_word(line)) {
-        std::uint32_t gid = 0;
-        if (scan(*word, gid)) t.cred.groups.emplace_back(gid);
-      }
-    }
-    c.nr_groups = static_cast<std::uint32_t>(t.cred.groups.size());
+    CKPT_TRY(t.cred, parse_credentials(text));
     return {};
   }
 
@@ -314,6 +288,38 @@ class Gatherer {
 std::string Obstacle::text() const {
   return "process " + std::to_string(pid) + " (" + comm + "): " + object + ": " + why +
          (hint.empty() ? "" : " (" + hint + ")");
+}
+
+Result<format::ImageCred> parse_credentials(std::string_view text) {
+  CKPT_TRY(const ProcStatus status, parse_status(text));
+  format::ImageCred out;
+  format::Cred& c = out.cred;
+  c.uid = status.uid[0];
+  c.euid = status.uid[1];
+  c.suid = status.uid[2];
+  c.fsuid = status.uid[3];
+  c.gid = status.gid[0];
+  c.egid = status.gid[1];
+  c.sgid = status.gid[2];
+  c.fsgid = status.gid[3];
+  c.no_new_privs = status.no_new_privs.value_or(false) ? 1 : 0;
+  c.cap_inheritable = number_after(text, "CapInh:", 16).value_or(0);
+  c.cap_permitted = number_after(text, "CapPrm:", 16).value_or(0);
+  c.cap_effective = number_after(text, "CapEff:", 16).value_or(0);
+  c.cap_bounding = number_after(text, "CapBnd:", 16).value_or(0);
+  c.cap_ambient = number_after(text, "CapAmb:", 16).value_or(0);
+  std::string_view rest = text;
+  while (!rest.empty()) {
+    std::string_view line = next_line(rest);
+    if (!line.starts_with("Groups:")) continue;
+    line.remove_prefix(7);
+    while (const auto word = next_word(line)) {
+      std::uint32_t gid = 0;
+      if (scan(*word, gid)) out.groups.emplace_back(gid);
+    }
+  }
+  c.nr_groups = static_cast<std::uint32_t>(out.groups.size());
+  return out;
 }
 
 Result<ProcessState> gather_outside(const ProcessSnapshot& process, FrozenTree& tree) {

@@ -48,6 +48,13 @@ Result<ProcessState> gather_outside(const ProcessSnapshot& process, FrozenTree& 
 // errno EAGAIN: see Injector::prepare().
 Status gather_inside(ProcessState& process);
 
+// From /proc/PID/status; without securebits, which it does not show.
+Result<format::ImageCred> parse_credentials(std::string_view status_text);
+
+// Removes a mapping from a running process by a call of its own, once no thread's ip lies in it.
+// errno ETIMEDOUT if one stays there for 5 seconds.
+Status remove_mapping(pid_t pid, std::uint64_t begin, std::uint64_t size);
+
 // Everything in the tree that an image cannot hold yet, or that a restore could not bring back.
 std::vector<Obstacle> find_obstacles(const TreeSnapshot& snapshot,
                                      const std::vector<ProcessState>& processes);

@@ -1,8 +1,9 @@
 // A process that checks itself: registers, sleeping calls, a pipe, real-time signals, the signal
 // mask, memory, condition variables and rseq, in one thread or in many, until SIGTERM.
 //
-//     ckpt_target single|multi|strict
+//     ckpt_target single|multi|strict|threads
 //
+// threads is strict without epoll.
 // strict is multi where no call may fail with EINTR. (Linux lets epoll_wait(2) and sigwaitinfo(2)
 // do so after a mere stop; a tracer that lives prevents it, one that is killed right then cannot.)
 // Prints "ready" once it is at work. Exit status 0: all was right; 1: the errors are on standard
@@ -30,7 +31,7 @@
 namespace {
 
 std::atomic<bool> g_stop{false};
-bool g_strict = false;
+bool g_strict = false, g_epoll = true;
 std::atomic<long> g_errors{0};
 
 template <class... A>
@@ -204,7 +205,7 @@ void multi() {
   sigaction(kRealtime, &action, nullptr);
   int numbers[2], quiet[2];
   if (pipe(numbers) != 0 || pipe(quiet) != 0) return bad("pipe");
-  const int epoll = epoll_create1(0);
+  const int epoll = g_epoll ? epoll_create1(0) : -1;
   std::mutex mutex;
   std::condition_variable turn;
   long ball = 0;
@@ -218,7 +219,7 @@ void multi() {
   repeat([] { sleep_once(3000000); });
   repeat(futex_once);
   repeat([&quiet] { poll_once(quiet[0]); });
-  repeat([epoll] { epoll_once(epoll); });
+  if (g_epoll) repeat([epoll] { epoll_once(epoll); });
   threads.emplace_back([] {
     std::vector<std::uint64_t> memory(1 << 16);
     std::uint64_t seed = 2;
@@ -257,7 +258,8 @@ int main(int argc, char** argv) {
   block({SIGTERM, kRealtime});
   std::puts("ready");
   std::fflush(stdout);
-  g_strict = argc > 1 && std::strcmp(argv[1], "strict") == 0;
+  g_epoll = argc < 2 || std::strcmp(argv[1], "threads") != 0;
+  g_strict = !g_epoll || (argc > 1 && std::strcmp(argv[1], "strict") == 0);
   if (argc < 2 || std::strcmp(argv[1], "single") == 0)
     single();
   else
