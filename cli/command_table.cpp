@@ -17,14 +17,16 @@ CommandSpec dump() {
   c.name = "dump";
   c.summary = "(--pid PID | --history FILE) [-o IMAGE]   save processes in an image";
   c.usage =
-      "--pid PID --leave-running [-o IMAGE] [--container | --subtree]\n"
-      "--pid PID --leave-stopped [-o IMAGE] [--container | --subtree]\n"
+      "--pid PID [-o IMAGE] [--leave-running | --leave-stopped] [--no-memory]\n"
+      "          [--container | --subtree]\n"
       "--history FILE [--at LINE] [-o IMAGE] [--container | --subtree]";
   c.text =
       "Saves a process and all its descendants in an image: the live one with this PID, or the\n"
-      "first one of a history, which is the text that strace -f writes. Images hold the tree, its\n"
-      "ids and its open files, but no memory and no registers yet; so live processes are never\n"
-      "ended, and must be left running or stopped.";
+      "first one of a history, which is the text that strace -f writes. Live processes are "
+      "frozen,\n"
+      "saved with their memory and registers, and ended once the image is safe on disk. If "
+      "something\n"
+      "in them cannot be saved, all of it is named, and they go on.";
   c.options = {{'p', "pid", "PID", "the live process PID and all its descendants"},
                {0, "history", "FILE", "the processes of a strace log; - is standard input"},
                {0, "at", "LINE", "the history as it stood after this line, not at its end"},
@@ -33,8 +35,11 @@ CommandSpec dump() {
                 "ckpt-PID.ckpt if standard output is a terminal"},
                {0, "container", "", "insist on a whole pid namespace without outside ids"},
                {0, "subtree", "", "do not, even where it would be one"},
-               {0, "leave-running", "", "the processes go on; none is disturbed"},
-               {0, "leave-stopped", "", "the processes are stopped first, and stay so"},
+               {0, "leave-running", "", "the processes go on afterwards"},
+               {0, "leave-stopped", "", "the processes are stopped afterwards"},
+               {0, "no-memory", "",
+                "the tree, its ids and open files alone; with --leave-running\n"
+                "no process is disturbed"},
                kQuiet,
                kVerbose,
                kColor,

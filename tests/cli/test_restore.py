@@ -139,7 +139,7 @@ class Files(Case):
         self.addCleanup(p.communicate)
         self.addCleanup(p.kill)
         p.stdout.readline()
-        self.ok("dump", "--pid", p.pid, "--leave-running", "-o", "f.ckpt")
+        self.ok("dump", "--no-memory", "--pid", p.pid, "--leave-running", "-o", "f.ckpt")
 
     def write(self, name, text):
         with open(self.path(name), "w", encoding="utf-8") as f:
