@@ -55,11 +55,15 @@ CommandSpec restore() {
   CommandSpec c;
   c.name = "restore";
   c.summary = "IMAGE [--plan | --rehearse]               bring an image back";
-  c.usage = "IMAGE [--plan | --rehearse] [--here | --no-pids] [--json]";
+  c.usage =
+      "IMAGE [--here | --no-pids] [--detach]\n"
+      "IMAGE (--plan | --rehearse) [--here | --no-pids] [--json]";
   c.text =
       "Rehearses the restore in a simulated kernel: plans the system calls that make the tree\n"
-      "again, carries them out there, and compares what comes out with the image. Images hold no\n"
-      "memory and no registers yet, so the rehearsed machine is the result; it is shown.";
+      "again, carries them out there, and compares what comes out with the image. Then it does so\n"
+      "for real, waits for the root process, and exits with its status (128+N if signal N ended\n"
+      "it; its own failures are 125). Of an image without memory, as a history's, the rehearsed\n"
+      "machine is the result; it is shown. Root is needed, or CAP_SYS_ADMIN.";
   c.options = {{0, "plan", "", "print the steps and what would go wrong; change nothing"},
                {0, "rehearse", "", "stop after the rehearsal and show the tree"},
                {0, "here", "",
@@ -68,12 +72,14 @@ CommandSpec restore() {
                {0, "no-pids", "",
                 "with new numbers, in the present pid namespace;\n"
                 "for images with one pid namespace"},
+               {0, "detach", "", "return as soon as the processes run"},
                kJson,
                kQuiet,
                kVerbose,
                kColor,
                kHelp};
-  c.exclusive = {{"plan", "rehearse"}, {"plan", "json"}, {"here", "no-pids"}, {"quiet", "verbose"}};
+  c.exclusive = {
+      {"plan", "rehearse", "detach"}, {"plan", "json"}, {"here", "no-pids"}, {"quiet", "verbose"}};
   c.operand = "IMAGE";
   c.min_operands = c.max_operands = 1;
   return c;
