@@ -25,7 +25,7 @@ class Restore(Case):
 
     def test_plain(self):
         done = self.ok("restore", self.image())
-        self.assertIn("no memory and no registers", done.err)
+        self.assertIn("the image holds no memory", done.err)
         self.assertIn("sleep", done.out)
         self.assertEqual(self.ok("restore", "-q", "t.ckpt").err, "")
 
