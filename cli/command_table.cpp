@@ -88,13 +88,14 @@ CommandSpec restore() {
 CommandSpec inspect() {
   CommandSpec c;
   c.name = "inspect";
-  c.summary = "IMAGE [--tree|--pids|--fds|--records]     look at an image";
-  c.usage = "IMAGE [--tree | --pids | --fds | --records] [--pid PID] [--json]";
+  c.summary = "IMAGE [--tree|--pids|--fds|--maps|...]    look at an image";
+  c.usage = "IMAGE [--tree | --pids | --fds | --maps | --records] [--pid PID] [--json]";
   c.text = "Shows what an image holds: without options a summary and the tree.";
   c.options = {
       {0, "tree", "", "the tree alone, with all ghosts"},
       {0, "pids", "", "all pid objects: numbers at every level, and who uses them"},
       {0, "fds", "", "the open files of each process"},
+      {0, "maps", "", "the mappings of each process, and how much of them is in the image"},
       {0, "records", "", "the records, one on a line; of a damaged image up to the damage"},
       {'p', "pid", "PID", "this process alone (its number in the root namespace)"},
       kJson,
@@ -102,7 +103,7 @@ CommandSpec inspect() {
       {'v', "verbose", "", "the tree with a line for each thread"},
       kColor,
       kHelp};
-  c.exclusive = {{"tree", "pids", "fds", "records"}, {"quiet", "verbose"}};
+  c.exclusive = {{"tree", "pids", "fds", "maps", "records"}, {"quiet", "verbose"}};
   c.operand = "IMAGE";
   c.min_operands = c.max_operands = 1;
   return c;

@@ -135,7 +135,9 @@ class Finder {
     const ProcessSnapshot& p = *s.snapshot;
     const std::string object = range + (m.name.empty() ? "" : " " + m.name);
     if (m.end > 1ULL << 47) add(p, object, "lies above 128 TiB", "");
-    if (v.vma.vma_type == format::kVmaFile || v.vma.vma_type == format::kVmaShmFile) {
+    if (m.name.starts_with("/SYSV")) {
+      add(p, object, "is System V shared memory", "");
+    } else if (v.vma.vma_type == format::kVmaFile || v.vma.vma_type == format::kVmaShmFile) {
       struct stat st {};
       if (m.deleted)
         add(p, object, "the file was deleted", "");
@@ -145,8 +147,6 @@ class Finder {
         add(p, object, "its name is another file's now", "");
       else if (!S_ISREG(st.st_mode))
         add(p, object, "is of no regular file", "");
-    } else if (m.name.starts_with("/SYSV")) {
-      add(p, object, "is System V shared memory", "");
     } else if (v.vma.vma_type == format::kVmaShmAnon && !(m.name == "/dev/zero" && m.deleted)) {
       add(p, object, "is shared memory of an unknown kind", "");
     } else if (v.vma.vma_type == format::kVmaShmAnon && v.vma.ino_size == 0) {

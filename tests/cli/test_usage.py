@@ -38,7 +38,7 @@ class Usage(Case):
             self.usage("dump", option, "x", says=f"unknown option {option}")
         for option in ("--touch", "--eager-files", "--shell-job"):
             self.usage("restore", option, "x", says=f"unknown option {option}")
-        for option in ("--maps", "--trace"):
+        for option in ("--trace",):
             self.usage("inspect", option, "x", says=f"unknown option {option}")
 
     def test_pid(self):

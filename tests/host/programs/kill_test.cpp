@@ -6,7 +6,7 @@
 // and over, in a child that is killed: half of the times at a given phase of the injection, half at
 // a random moment. Then looks whether the targets live, whether mappings were left in them, and
 // whether they are content. Exit status 77: ptrace is not permitted here.
-#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -51,6 +51,7 @@ struct Target {
     if (pipe(out) != 0) fail("pipe");
     const pid_t pid = fork();
     if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);  // nothing outlives a failed test
       dup2(out[1], STDOUT_FILENO);
       close(out[0]);
       close(out[1]);

@@ -8,6 +8,7 @@
 // SIGTERM if all was right. Exit status 77: not permitted here.
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -55,6 +56,7 @@ void pause_ms(long ms) {
 pid_t start(char** command, const std::string& output) {
   const pid_t pid = fork();
   if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);  // nothing outlives a failed test
     setsid();
     const int null = open("/dev/null", O_RDONLY);
     const int out = open(output.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_APPEND, 0600);
