@@ -139,9 +139,12 @@ void ProcessCompiler::timers() {
                                      {g.virtual_value, g.virtual_interval},
                                      {g.prof_value, g.prof_interval}};
   for (std::uint64_t i = 0; i < 3; ++i) {
-    if (kinds[i][0] == 0) continue;
-    const Interval spec{kinds[i][1] / 1000000, kinds[i][1] % 1000000, kinds[i][0] / 1000000,
-                        kinds[i][0] % 1000000};
+    // A timer that has expired, and whose signal waits, shows no time left: it goes on with the
+    // signal's delivery.
+    if (kinds[i][0] == 0 && kinds[i][1] == 0) continue;
+    const std::uint64_t left = std::max<std::uint64_t>(kinds[i][0], 1);
+    const Interval spec{kinds[i][1] / 1000000, kinds[i][1] % 1000000, left / 1000000,
+                        left % 1000000};
     p_.call("set interval timer", SYS_setitimer, {i, c_.region.put(&spec, sizeof spec), 0},
             host::kStubMust, i);
   }

@@ -70,7 +70,7 @@ void Bodies::complete(core::Process& root) const {
   core::for_each_process(root, [&](core::Process& p) {
     const auto found = process_of_.find(p.living_thread() ? p.living_thread()->pid->nr_at(0) : 0);
     if (found == process_of_.end()) return;
-    p.stopped = tree_.was_stopped(p.tgid->nr_at(0));
+    p.stopped = tree_.was_stopped(p.tgid->nr_at(0)) || processes_[found->second].stops;
     p.subreaper = processes_[found->second].subreaper ? core::Tri::yes : core::Tri::no;
   });
 }

@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <ctime>
 
 #include "core/host/proc_fs.h"
+#include "core/host/text_scan.h"
 
 namespace ckpt::host {
 
@@ -62,6 +64,40 @@ bool has_ended(pid_t pid, pid_t tid) {
   return stat.has_error() || stat->state == 'Z' || stat->state == 'X';
 }
 
+// Four calls are restarted by restart_syscall(2) if they were interrupted before: futex and poll
+// are told by where the thread sleeps, nanosleep by having an address as its first argument, where
+// clock_nanosleep has the number of a clock.
+std::uint64_t restarted_call(pid_t pid, pid_t tid) {
+  const ProcFs proc("/proc");
+  const std::string dir = std::to_string(pid) + "/task/" + std::to_string(tid);
+  const auto call = proc.read(dir + "/syscall");
+  if (call.has_error()) return 0;
+  std::string_view words = call.value();
+  std::uint64_t number = 0, argument = 0;
+  const auto first = next_word(words), second = next_word(words);
+  if (!second || !scan(*first, number) || number != SYS_restart_syscall ||
+      !scan_base(second->substr(std::min<std::size_t>(2, second->size())), argument, 16))
+    return 0;
+  const auto where = proc.read(dir + "/wchan");
+  if (where.has_error() || where.value().starts_with("do_signal_stop")) return 0;
+  if (where.value().starts_with("futex")) return SYS_futex;
+  if (where.value().find("poll") != std::string::npos) return SYS_poll;
+  constexpr std::uint64_t kClocks = 16;
+  return argument < kClocks ? SYS_clock_nanosleep : SYS_nanosleep;
+}
+
+// Until it shows that it has taken the SIGSTOP, or a second has gone by.
+void await_stop(pid_t pid) {
+  for (int i = 0; i < 1000; ++i) {
+    const auto text = ProcFs("/proc").read(std::to_string(pid) + "/stat");
+    if (text.has_error()) return;
+    const auto stat = parse_stat(text.value());
+    if (stat.has_error() || stat->state == 'T' || stat->state == 'Z') return;
+    const timespec pause{0, 1000000};
+    ::nanosleep(&pause, nullptr);
+  }
+}
+
 Error with_hint(Error error, const std::string& comm, const std::string& hint) {
   error.what = "cannot freeze the processes";
   error.detail += " (" + comm + ")";
@@ -111,6 +147,7 @@ Result<bool> FrozenTree::seize_new() {
     for (const ThreadSnapshot& t : p.threads) {
       if (t.state == 'Z' || t.state == 'X' || threads_.contains(t.tid)) continue;
       const Tracee tracee(p.pid, t.tid);
+      const std::uint64_t call = restarted_call(p.pid, t.tid);
       const Status seized = tracee.seize();
       if (seized.has_error() && has_ended(p.pid, t.tid)) continue;
       if (seized.has_error())
@@ -118,6 +155,7 @@ Result<bool> FrozenTree::seize_new() {
                          p.tracer != 0 ? "process " + std::to_string(p.tracer) + " traces it"
                                        : "be root, or its owner");
       const auto [at, is_new] = threads_.emplace(t.tid, FrozenThread{tracee});
+      at->second.restarted_call = call;
       fresh.emplace_back(&at->second, &p.comm);
     }
   }
@@ -182,6 +220,8 @@ std::size_t FrozenTree::thaw_stopped() {
     stopped += ::kill(p.pid, SIGSTOP) == 0 ? 1 : 0;
   }
   thaw();
+  for (const ProcessSnapshot& p : snapshot_.processes)
+    if (p.state != ProcState::zombie) await_stop(p.pid);
   return stopped;
 }
 

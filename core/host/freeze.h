@@ -20,7 +20,10 @@ struct FrozenThread {
   bool group_stopped = false;  // job control had stopped it before us
   user_regs_struct regs{};     // with a system call that we interrupted made restartable
   bool regs_readable = true;   // false: a 32-bit task
-  bool stop_again = false;     // a SIGSTOP came while it was ours: to be sent again
+  // The thread had been in a call that the kernel restarts by restart_syscall(2), which hides its
+  // number: what it was, as far as can be told; else 0.
+  std::uint64_t restarted_call = 0;
+  bool stop_again = false;  // a SIGSTOP came while it was ours: to be sent again
 };
 
 class FrozenTree {

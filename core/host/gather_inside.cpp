@@ -200,6 +200,8 @@ class Asker {
     const user_regs_struct& regs = t.frozen->regs;
     static_assert(sizeof t.image.cpu == sizeof regs);
     std::memcpy(&t.image.cpu, &regs, sizeof regs);
+    if (regs.orig_rax == SYS_restart_syscall && t.frozen->restarted_call != 0)
+      t.image.cpu.orig_rax = t.frozen->restarted_call;
     return {};
   }
 

@@ -2,12 +2,12 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 
 #include "core/host/proc_fs.h"
@@ -51,6 +51,31 @@ std::vector<std::uint64_t> stat_fields(std::string_view text) {
   return out;
 }
 
+// /proc/PID/limits: a heading, then a line for each limit in the order of their numbers. The name
+// takes 26 columns; "unlimited" is all ones.
+Result<std::vector<format::Rlimit>> parse_limits(std::string_view text) {
+  constexpr std::size_t kNameColumns = 26;
+  std::vector<format::Rlimit> out;
+  next_line(text);
+  const auto value = [](std::string_view word, format::u64le& to) {
+    std::uint64_t number = ~0ULL;
+    if (word != "unlimited" && !scan(word, number)) return false;
+    to = number;
+    return true;
+  };
+  while (!text.empty()) {
+    std::string_view line = next_line(text);
+    line.remove_prefix(std::min(kNameColumns, line.size()));
+    const auto soft = next_word(line), hard = next_word(line);
+    format::Rlimit limit{};
+    if (!hard || !value(*soft, limit.current) || !value(*hard, limit.maximum))
+      return cannot("cannot read the limits", "line " + std::to_string(out.size() + 2));
+    out.push_back(limit);
+  }
+  if (out.size() == format::kRlimits) return out;
+  return cannot("cannot read the limits", std::to_string(out.size()) + " of them instead of 16");
+}
+
 class Gatherer {
  public:
   Gatherer(const ProcessSnapshot& process, FrozenTree& tree)
@@ -69,6 +94,7 @@ class Gatherer {
       return cannot("cannot read the process", "process " + dir_of(p_.pid) + " has ended", {},
                     ESRCH);
     CKPT_TRY(s_.signal.pending, s_.threads.front().frozen->tracee.pending(true));
+    take_stop(s_.signal.pending);
     return std::move(s_);
   }
 
@@ -78,6 +104,11 @@ class Gatherer {
     for (const ThreadSnapshot& t : p.threads)
       if (t.state != 'Z' && t.state != 'X') return t.tid;
     return p.pid;
+  }
+
+  void take_stop(std::vector<format::Siginfo>& queue) {
+    s_.stops |= std::erase_if(
+                    queue, [](const format::Siginfo& info) { return info.signo() == SIGSTOP; }) > 0;
   }
 
   Status read_mappings() {
@@ -198,15 +229,8 @@ class Gatherer {
   Status read_signal() {
     format::Signal& g = s_.signal.signal;
     g.nr_rlimits = format::kRlimits;
-    for (unsigned i = 0; i < format::kRlimits; ++i) {
-      rlimit limit{};
-      if (::prlimit(p_.pid, static_cast<__rlimit_resource>(i), nullptr, &limit) != 0)
-        return cannot("cannot read the limits", "process " + dir_of(p_.pid), {}, errno);
-      format::Rlimit r{};
-      r.current = limit.rlim_cur;
-      r.maximum = limit.rlim_max;
-      s_.signal.rlimits.push_back(r);
-    }
+    CKPT_TRY(const std::string limits, kProc.read(dir_ + "/limits"));
+    CKPT_TRY(s_.signal.rlimits, parse_limits(limits));
     const auto number = [&](const char* name, int base) -> std::uint64_t {
       const auto text = kProc.read(dir_ + "/" + name);
       std::int64_t value = 0;
@@ -239,6 +263,7 @@ class Gatherer {
     CKPT_TRY(const std::uint64_t blocked, tracee.signal_mask());
     t.image.signal.blocked = blocked;
     CKPT_TRY(t.image.pending, tracee.pending(false));
+    take_stop(t.image.pending);
     CKPT_TRY(const RseqConfiguration rseq, tracee.rseq());
     t.image.thread.rseq_pointer = rseq.pointer;
     t.image.thread.rseq_size = rseq.size;

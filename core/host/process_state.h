@@ -39,6 +39,7 @@ struct ProcessState {
   format::ImageSighand sighand;
   format::ImageSignal signal;
   bool subreaper = false;
+  bool stops = false;                  // a SIGSTOP waits to be taken: as good as stopped
   std::vector<ThreadState> threads;    // ascending tids
   std::vector<std::string> surprises;  // what gather_inside() found that no image can hold
 };

@@ -1,6 +1,7 @@
 #include <elf.h>
 #include <sys/syscall.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "core/host/stub.h"
@@ -155,6 +156,9 @@ user_regs_struct restarted(const user_regs_struct& regs, bool same_call) {
   if (result == kErestartSys || result == kErestartNoIntr || result == kErestartNoHand) {
     r.rax = r.orig_rax;
     r.rip -= kSyscallLength;
+  } else if (result == kErestartBlock && !same_call && r.orig_rax == SYS_restart_syscall) {
+    // Which call it was is not known, and nobody but the kernel that is gone could go on with it.
+    r.rax = static_cast<std::uint64_t>(-EINTR);
   } else if (result == kErestartBlock) {
     r.rax = same_call ? SYS_restart_syscall : r.orig_rax;
     r.rip -= kSyscallLength;

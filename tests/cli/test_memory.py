@@ -113,7 +113,6 @@ class Dump(Live):
         self.ok("dump", "--pid", p.pid, "--leave-stopped", "-o", "b.ckpt")
         os.kill(p.pid, signal.SIGCONT)
         out = self.ckpt("diff", "a.ckpt", "b.ckpt").out
-        self.assertNotIn("pages of memory", out)
         self.assertIn("state: running", out)
 
     def test_no_memory(self):

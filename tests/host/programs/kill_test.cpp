@@ -51,7 +51,7 @@ struct Target {
     if (pipe(out) != 0) fail("pipe");
     const pid_t pid = fork();
     if (pid == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);  // nothing outlives a failed test
+      prctl(PR_SET_PDEATHSIG, SIGKILL);  // nothing outlives a failed test
       dup2(out[1], STDOUT_FILENO);
       close(out[0]);
       close(out[1]);

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -68,7 +69,11 @@ pid_t start(char** command, const std::string& output) {
     _exit(127);
   }
   struct stat st {};
-  for (int i = 0; i < 1000 && (stat(output.c_str(), &st) != 0 || st.st_size < 6); ++i) pause_ms(10);
+  for (int i = 0; i < 1000 && (stat(output.c_str(), &st) != 0 || st.st_size < 6); ++i) {
+    int status = 0;
+    if (waitpid(pid, &status, WNOHANG) == pid) fail("the program has ended at once");
+    pause_ms(10);
+  }
   if (st.st_size < 6) fail("the program does not start");
   return pid;
 }
@@ -129,12 +134,12 @@ void rebear(pid_t pid, const std::vector<std::byte>& bytes) {
   must(rebirth.finish([&](std::size_t) { return child; }));
 }
 
-// What is shared memory in a process that has none: a region of ours that was left.
-void look_for_leftovers(pid_t pid) {
+// Shared memory without a name: what a region of ours would be, if it was left.
+std::size_t shared_mappings(pid_t pid) {
   const auto text = must(host::ProcFs("/proc").read(std::to_string(pid) + "/maps"));
   const auto now = must(host::parse_smaps(text));
-  for (const host::Mapping& m : now)
-    if (m.shared && m.name == "/dev/zero") fail("a mapping of ours was left");
+  return static_cast<std::size_t>(std::count_if(
+      now.begin(), now.end(), [](const auto& m) { return m.shared && m.name == "/dev/zero"; }));
 }
 
 }  // namespace
@@ -144,6 +149,7 @@ int main(int argc, char** argv) {
   char output[] = "/tmp/ckpt_rebirth_XXXXXX";
   close(mkstemp(output));
   const pid_t pid = start(argv + 2, output);
+  const std::size_t shared = shared_mappings(pid);
   int status = 0;
   for (int i = 0; i < std::atoi(argv[1]); ++i) {
     const auto image = dump(pid);
@@ -154,7 +160,7 @@ int main(int argc, char** argv) {
     if (waitpid(pid, &status, WNOHANG) == pid)
       fail("it died after its rebirth, status " + std::to_string(status));
   }
-  look_for_leftovers(pid);
+  if (shared_mappings(pid) != shared) fail("a mapping of ours was left");
   kill(pid, SIGTERM);
   for (int i = 0; i < 3000 && waitpid(pid, &status, WNOHANG) != pid; ++i) {
     if (i == 2999) fail("it hangs");
