@@ -57,7 +57,7 @@ CommandSpec restore() {
   c.summary = "IMAGE [--plan | --rehearse]               bring an image back";
   c.usage =
       "IMAGE [--here | --no-pids] [--detach]\n"
-      "IMAGE (--plan | --rehearse) [--here | --no-pids] [--json]";
+      "IMAGE (--plan | --rehearse) [--here | --no-pids] [--eager-files] [--json]";
   c.text =
       "Rehearses the restore in a simulated kernel: plans the system calls that make the tree\n"
       "again, carries them out there, and compares what comes out with the image. Then it does so\n"
@@ -73,13 +73,17 @@ CommandSpec restore() {
                 "with new numbers, in the present pid namespace;\n"
                 "for images with one pid namespace"},
                {0, "detach", "", "return as soon as the processes run"},
+               {0, "eager-files", "", "reopen every file at once, not each at its first use"},
                kJson,
                kQuiet,
                kVerbose,
                kColor,
                kHelp};
-  c.exclusive = {
-      {"plan", "rehearse", "detach"}, {"plan", "json"}, {"here", "no-pids"}, {"quiet", "verbose"}};
+  c.exclusive = {{"plan", "rehearse", "detach"},
+                 {"plan", "json"},
+                 {"plan", "eager-files"},
+                 {"here", "no-pids"},
+                 {"quiet", "verbose"}};
   c.operand = "IMAGE";
   c.min_operands = c.max_operands = 1;
   return c;

@@ -5,10 +5,10 @@
 namespace ckpt::cli {
 
 Result<restart::Rehearsal> rehearse(const Console& console, const LoadedImage& loaded,
-                                    std::function<void(const restart::Plan&)> on_plan) {
+                                    restart::RehearsalOptions options) {
   Progress progress(console, "rehearsing " + loaded.name, "tasks", loaded.image.tree.size());
-  return restart::rehearse(loaded.image,
-                           {std::move(on_plan), [&](std::uint64_t made) { progress.at(made); }});
+  options.on_progress = [&](std::uint64_t made) { progress.at(made); };
+  return restart::rehearse(loaded.image, options);
 }
 
 }  // namespace ckpt::cli

@@ -8,8 +8,8 @@
 
 namespace ckpt::cli {
 
-// As restart::rehearse(). `on_plan` is called with the plan before it is carried out.
+// As restart::rehearse(), with the progress shown.
 Result<restart::Rehearsal> rehearse(const Console& console, const LoadedImage& loaded,
-                                    std::function<void(const restart::Plan&)> on_plan = {});
+                                    restart::RehearsalOptions options = {});
 
 }  // namespace ckpt::cli

@@ -62,11 +62,13 @@ std::vector<std::string> taken_lines(const std::vector<TakenNumber>& taken) {
 
 Result<int> show_plan(Console& console, const LoadedImage& loaded,
                       const std::vector<TakenNumber>& taken) {
-  const auto rehearsal = rehearse(console, loaded, [&](const restart::Plan& plan) {
+  restart::RehearsalOptions options;
+  options.on_plan = [&](const restart::Plan& plan) {
     restart::print_plan(loaded.image, plan,
                         [&](std::string_view line) { console.out << printable(line) << "\n"; });
     console.out.flush();
-  });
+  };
+  const auto rehearsal = rehearse(console, loaded, std::move(options));
   if (rehearsal.has_error()) return rehearsal.error();
   const auto changed = changed_files(loaded.image);
   const auto missing = file_lines(loaded.image, changed, true);
@@ -85,7 +87,7 @@ void show_machine(Console& console, const restart::Rehearsal& r) {
   if (console.json) {
     boost::json::array ghosts(r.ghosts.begin(), r.ghosts.end());
     print_json(console.out, facts, nullptr,
-               {{"ghosts", std::move(ghosts)}, {"reopens", 0}, {"rehearsed", true}});
+               {{"ghosts", std::move(ghosts)}, {"reopens", r.reopens}, {"rehearsed", true}});
     return;
   }
   print_tree(console.out, console.style, facts, {console.verbose, SIZE_MAX, nullptr});
@@ -102,7 +104,9 @@ Result<int> restore(Console& console, const Arguments& a, LoadedImage& loaded,
   std::vector<TakenNumber> taken;
   if (a.has("here")) taken = taken_numbers(loaded.image);
   if (a.has("plan")) return show_plan(console, loaded, taken);
-  const auto rehearsal = rehearse(console, loaded);
+  restart::RehearsalOptions options;
+  options.eager_files = a.has("eager-files");
+  const auto rehearsal = rehearse(console, loaded, std::move(options));
   if (rehearsal.has_error()) return in_image(rehearsal.error(), loaded.name);
   console.note("rehearsed: " + count_of(rehearsal->restored.tree.size(), "task") + " in " +
                count_of(rehearsal->steps, "step") + ", " +

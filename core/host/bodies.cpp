@@ -152,7 +152,7 @@ void Bodies::write_task(format::RecordSink& out, const core::Task& task, core::O
     announce(out, format::kObjMm, objs.mm_objref);
     write_mm(out, process, objhash);
     if (task.process->files)
-      for (const core::Fd& fd : task.process->files->fds)
+      for (const core::Fd& fd : task.process->files->fds())
         if (fd.file->pipe)
           pipes_.try_emplace({fd.file->dev, fd.file->ino},
                              PipeEnd{fd.file->pipe, s.snapshot->pid, fd.fd});

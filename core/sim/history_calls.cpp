@@ -187,11 +187,8 @@ Ref<PidNs> Replay::ns_of_path(Task& task, std::string_view path) const {
 bool Replay::do_setns(Call& call, Task& task, std::int64_t* model) {
   const std::uint64_t type = static_cast<std::uint64_t>(call.a[1]);
   if (type != 0 && !(type & kCloneNewPid)) return true;
-  have_fd(task, call.a[0]);
-  const core::Fd* fd = task.process->files && call.a[0] >= 0 && call.a[0] < INT32_MAX
-                           ? task.process->files->find(static_cast<int>(call.a[0]))
-                           : nullptr;
-  const auto known = fd ? ns_files_.find(fd->file.get()) : ns_files_.end();
+  const Ref<File> file = have_fd(task, call.a[0]) ? file_of(task, call.a[0]) : nullptr;
+  const auto known = file ? ns_files_.find(file.get()) : ns_files_.end();
   if (known != ns_files_.end()) {
     *model = kernel_.setns_pid(task, *known->second.second);
     return *model == 0;
@@ -200,7 +197,7 @@ bool Replay::do_setns(Call& call, Task& task, std::int64_t* model) {
   // A namespace that was there before line 1.
   Ref<PidNs> ns = m_.new_ns(*task.process->ns());
   ns->state = format::kNsAlive;
-  if (fd) ns_files_[fd->file.get()] = {fd->file, ns};
+  if (file) ns_files_[file.get()] = {file, ns};
   warn(call.line, "setns to a pid namespace that the log does not show being made");
   *model = kernel_.setns_pid(task, *ns);
   return *model == 0;

@@ -112,6 +112,7 @@ class Replay {
   bool do_transfer(Call& call, Task& task, std::int64_t* model);
   bool do_fs_call(Call& call, Task& task, std::int64_t* model);
   void do_stat(Call& call, Task& task);
+  Ref<File> file_of(Task& task, std::int64_t fd);
   void receive(Call& call, Task& task);
   void move_offset(const Call& call, Task& task, std::int64_t fd, bool is_write);
   // --- history_fds.cpp

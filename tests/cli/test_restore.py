@@ -53,6 +53,17 @@ class Restore(Case):
         self.assertEqual(files(after), files(before))
         self.assertIn((3, False, "/etc/motd", 42, ["O_RDONLY"]), files(after)[0])
 
+    def test_eager_files(self):
+        """Each fd is pending until it is used, or all are reopened at once."""
+        image = self.image()
+        for options, state in ([], "pending"), (["--eager-files"], "live"):
+            got = self.ok("restore", "--rehearse", "--json", *options, image).json
+            states = [d["state"] for t in got["tasks"] for d in t["fds"]]
+            self.assertGreater(len(states), 0)
+            self.assertEqual(set(states), {state})
+            self.assertEqual(got["reopens"], len(states) if options else 0)
+        self.fails(2, "restore", "--plan", "--eager-files", image)
+
     def test_stdin(self):
         with open(self.image(), "rb") as f:
             data = f.read()

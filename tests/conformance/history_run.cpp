@@ -78,7 +78,7 @@ bool HistoryRun::possible(const Operation& op) const {
   if (op.verb == Verb::setpgid && ends_never(caller, op)) return false;
   if ((op.verb == Verb::read || op.verb == Verb::write) && caller.process->files) {
     // A pipe may make its reader or writer sleep. An end of the wrong kind never does.
-    const core::Fd* fd = caller.process->files->find(static_cast<int>(op.arg(0)));
+    const auto fd = caller.process->files->find(static_cast<int>(op.arg(0)));
     if (!fd || !fd->file->pipe) return true;
     return ((fd->file->flags & 1) != 0) == (op.verb == Verb::read);
   }

@@ -47,7 +47,7 @@ TEST_CASE("An fd from before line 1 is opaque, counted, and one file in all who 
   CHECK(r.value().opaque_files == 1);
   CHECK(fds(r.value(), 101) == "1 ?\n");
   CHECK(fds(r.value(), 100) == "9 ?\n");
-  CHECK(find(r.value(), 101)->files->fds[0].file == find(r.value(), 100)->files->fds[0].file);
+  CHECK(find(r.value(), 101)->files->fds()[0].file == find(r.value(), 100)->files->fds()[0].file);
   r = replay_text(kStart + "100 close(1) = 0\n100 fork() = 101\n101 read(1, \"\", 1) = 0\n");
   REQUIRE(r.has_value());  // used, and no call opened it: taken as it is, with a word
   CHECK(r.value().warnings.size() == 1);
