@@ -79,6 +79,10 @@ Result<DumpSource> history_source(const Console& console, const Arguments& a) {
 
 Result<DumpSource> mirror_source(const Console& console, pid_t pid) {
   CKPT_TRY(const host::TreeSnapshot snapshot, host::snapshot_tree(pid));
+  return mirrored(console, snapshot);
+}
+
+Result<DumpSource> mirrored(const Console& console, const host::TreeSnapshot& snapshot) {
   auto mirror = host::mirror(snapshot);
   if (mirror.has_error()) return mirror.error();
   const auto owner = std::make_shared<host::Mirror>(std::move(*mirror));

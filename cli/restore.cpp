@@ -1,4 +1,4 @@
-// ckpt restore: plans, rehearses, and (as images hold no memory and no registers yet) ends there.
+// ckpt restore: plans, rehearses, and brings the processes back if the image holds what that takes.
 #include <algorithm>
 #include <cerrno>
 #include <optional>
@@ -9,6 +9,7 @@
 #include "cli/image_io.h"
 #include "cli/image_json.h"
 #include "cli/rehearsal.h"
+#include "cli/restore_real.h"
 #include "cli/touch.h"
 #include "cli/tree_view.h"
 #include "restart/print_plan.h"
@@ -98,13 +99,9 @@ void show_machine(Console& console, const restart::Rehearsal& r, const Touch* to
   print_tree(console.out, console.style, facts, {console.verbose, SIZE_MAX, nullptr});
 }
 
-}  // namespace
-
-Result<int> run_restore(Console& console, const Arguments& a) {
-  if (a.has("touch") && !a.has("rehearse"))
-    return usage_error("option --touch needs --rehearse", "a restore opens all files itself",
-                       "see ckpt restore --help");
-  CKPT_TRY(LoadedImage loaded, load_image(console, a.operands[0]));
+// `pages`: of an image that is to be restored for real.
+Result<int> restore(Console& console, const Arguments& a, LoadedImage& loaded,
+                    const restart::PageStore* pages) {
   if (a.has("no-pids")) {
     // Which numbers, the kernel will choose; the rehearsal's count up from 2.
     CKPT_TRY(loaded.image, restart::renumber(loaded.image));
@@ -127,11 +124,42 @@ Result<int> run_restore(Console& console, const Arguments& a) {
     for (const std::string& line : taken_lines(taken)) console.note("taken: " + line);
     return here_error(taken);
   }
+  if (pages) {
+    if (console.json) show_machine(console, *rehearsal, nullptr);
+    console.out.flush();
+    return restore_for_real(console, a, loaded, *pages);
+  }
   if (!a.has("rehearse"))
-    console.note("images hold no memory and no registers yet: the rehearsed machine is the result");
+    console.note("the image holds no memory: the rehearsed machine is the result");
   show_machine(console, *rehearsal, touch ? &*touch : nullptr);
   if (touch) CKPT_CHECK(touch->status());
   return 0;
+}
+
+// The status of a command that stands for another, as env(1) and timeout(1) have it.
+constexpr int kOwnFailure = 125;
+
+}  // namespace
+
+Result<int> run_restore(Console& console, const Arguments& a) {
+  if (a.has("touch") && !a.has("rehearse"))
+    return usage_error("option --touch needs --rehearse", "a restore opens all files itself",
+                       "see ckpt restore --help");
+  const bool may_be_real = !a.has("plan") && !a.has("rehearse");
+  std::unique_ptr<restart::PageStore> pages;
+  if (may_be_real) {
+    CKPT_TRY(pages, restart::PageStore::create());
+  }
+  CKPT_TRY(LoadedImage loaded, load_image(console, a.operands[0], pages.get()));
+  const bool real = may_be_real && loaded.image.has_memory();
+  if (a.has("detach") && !real)
+    return cannot("cannot detach", "the image holds no memory: nothing of it will run",
+                  "restore without --detach to see the rehearsed machine");
+  Result<int> done = restore(console, a, loaded, real ? pages.get() : nullptr);
+  if (!real || a.has("detach") || !done.has_error()) return done;
+  console.out.flush();
+  console.error(done.error());
+  return kOwnFailure;
 }
 
 }  // namespace ckpt::cli

@@ -74,7 +74,8 @@ Result<Rehearsal> rehearse(const Image& image, const RehearsalOptions& options) 
   format::MemoryRecordSource source(records.bytes);
   CKPT_TRY(rehearsal.restored, format::read_image(source));
   records.bytes = {};
-  if (const auto differences = compare(image, rehearsal.restored, 3); !differences.empty())
+  if (const auto differences = compare(image, rehearsal.restored, 3, Scope::model);
+      !differences.empty())
     return unlike(differences);
   return rehearsal;
 }
