@@ -98,6 +98,7 @@ Result<DumpSource> mirror_source(const Console& console, pid_t pid) {
   source.machine = owner->machine.get();
   source.root = owner->root;
   source.origin = host::origin_here();
+  source.strays = owner->strays;
   source.owner = owner;
   return source;
 }

@@ -17,6 +17,7 @@ struct DumpSource {
   core::Machine* machine = nullptr;
   core::Process* root = nullptr;
   core::Origin origin;
+  std::vector<std::string> strays;  // for core::CheckpointOptions
 };
 
 // Mirrors the tree of --pid; tells what was left out. The processes go on.

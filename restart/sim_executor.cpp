@@ -116,8 +116,10 @@ class Executor {
     args.flags = flags;
     args.set_tid = wanted(s.child);
     if (args.set_tid.empty()) return -EAGAIN;
-    if (s.child.kind() == Actor::kTask && s.op == Op::fork)
-      args.exit_signal = static_cast<int>(image_.tasks[s.child.index()].exit_signal);
+    if (s.op == Op::fork)
+      args.exit_signal = s.child.kind() == Actor::kTask
+                             ? static_cast<int>(image_.tasks[s.child.index()].exit_signal)
+                             : int{plan_.ghosts[s.child.index()].signal};
     Task* child = nullptr;
     const long result = kernel_.clone(task(s.actor), args, &child);
     if (result < 0) return result;

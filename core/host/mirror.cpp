@@ -271,6 +271,9 @@ Result<Mirror> Builder::build() {
         "know");
   for (const Excluded& e : s_.excluded)
     note("left out: process " + std::to_string(e.pid) + " (" + e.comm + "), " + e.why);
+  for (const Stray& stray : s_.strays)
+    result_.strays.push_back("process " + std::to_string(stray.pid) + " (" + stray.comm +
+                             ") is in the pid namespace of process " + std::to_string(stray.init));
   result_.root = processes_.at(s_.processes.front().pid);
   return std::move(result_);
 }
