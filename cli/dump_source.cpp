@@ -45,6 +45,11 @@ void tell_history(const Console& console, const sim::History& h) {
       names += (names.empty() ? "" : ", ") + name + " " + std::to_string(n);
     console.note("passed over: " + names);
   }
+  if (console.verbose) {
+    const core::FileCounts& counts = h.machine->files().counts;
+    console.note("lazy files: " + count_of(counts.gives, "handle") + " given at forks, " +
+                 count_of(counts.reopens, "fd") + " reopened");
+  }
   constexpr std::size_t kShown = 5;
   const std::size_t shown =
       console.verbose ? h.warnings.size() : std::min(h.warnings.size(), kShown);

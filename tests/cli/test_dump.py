@@ -180,6 +180,7 @@ class History(Case):
         self.assertNotIn("uname", done.err)
         done = self.ok("dump", "-v", "--history", log, "-o", "t.ckpt")
         self.assertRegex(done.err, r"passed over: brk 1, uname 1")
+        self.assertRegex(done.err, r"lazy files: \d+ handles? given at forks, \d+ fds? reopened")
 
     def test_stdin_stdout(self):
         a = self.ok("dump", "--history", "-", "-o", "-", stdin=SMALL.encode())
