@@ -57,7 +57,7 @@ CommandSpec restore() {
   c.summary = "IMAGE [--plan | --rehearse]               bring an image back";
   c.usage =
       "IMAGE [--here | --no-pids] [--detach]\n"
-      "IMAGE (--plan | --rehearse [--touch | --eager-files]) [--here | --no-pids] [--json]";
+      "IMAGE (--plan | --rehearse [--touch|--eager-files]) [--here|--no-pids] [--json]";
   c.text =
       "Rehearses the restore in a simulated kernel: plans the system calls that make the tree\n"
       "again, carries them out there, and compares what comes out with the image. Then it does so\n"

@@ -134,7 +134,6 @@ while True:
         self.fails(1, "dump", "--no-memory", "--pid", tree.pid, "--leave-running", "--container", "-o", "t.ckpt",
                    says="--subtree")
 
-
     def test_namespace_entered(self):
         """[LC-15] Who entered a namespace of the tree would die with its init."""
         started = subprocess.Popen(["unshare", "-pf", "sh", "-c", "echo; read x"],
@@ -145,7 +144,7 @@ while True:
             self.skipTest("no pid namespace can be made here")
         with open(f"/proc/{started.pid}/task/{started.pid}/children") as f:
             init = f.read().split()[0]
-        args = ("dump", "--pid", init, "-o", "t.ckpt")
+        args = ("dump", "--no-memory", "--pid", init, "-o", "t.ckpt")
         self.assertNotIn("warning", self.ok(*args, "--leave-running").err)
         entered = subprocess.Popen(["nsenter", "-t", init, "-p", "sh", "-c", "echo; read x; :"],
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE)
