@@ -69,6 +69,8 @@ class Machine {
   // The child becomes the last of the new parent's children.
   void set_parent(Process& child, Process& parent);
 
+  [[nodiscard]] FileSystem& file_system() { return file_system_; }
+
   // Counts the changes to the tree and its ids: two equal readings, and nothing came, went, moved.
   [[nodiscard]] std::uint64_t changes() const { return changes_; }
 
@@ -80,6 +82,7 @@ class Machine {
  private:
   void drop_if_unused(Pid& pid);
 
+  FileSystem file_system_;
   Ref<PidNs> root_ns_;
   std::vector<Ref<Pid>> outside_;
   std::unique_ptr<Process> world_;

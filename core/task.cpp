@@ -34,15 +34,18 @@ int FdTable::lowest_free(int from) const {
 void FdTable::put(Fd entry) {
   auto it = std::lower_bound(fds.begin(), fds.end(), entry.fd,
                              [](const Fd& a, int b) { return a.fd < b; });
-  if (it != fds.end() && it->fd == entry.fd)
+  if (it != fds.end() && it->fd == entry.fd) {
+    release_locks(*it);
     *it = std::move(entry);
-  else
+  } else {
     fds.insert(it, std::move(entry));
+  }
 }
 
 bool FdTable::close(int fd) {
   Fd* entry = find(fd);
   if (!entry) return false;
+  release_locks(*entry);
   fds.erase(fds.begin() + (entry - fds.data()));
   return true;
 }

@@ -1,10 +1,12 @@
 // The reader behind read_image(): one record of look-ahead over a RecordSource. Internal to
 // format/. read_image.cpp reads the head, pids and tree; read_tasks.cpp the tasks and their
-// objects.
+// objects; read_contents.cpp what stands behind them.
 //
 // Invariant: record_ is the first record not yet taken; whoever reads its payload does so before
 // advance(). Every reference is checked when it is read, so objects stand before their users.
 #pragma once
+
+#include <unordered_set>
 
 #include "format/image.h"
 #include "format/objrefs.h"
@@ -58,12 +60,23 @@ class ImageReader {
   Status read_fs(std::int32_t ref);
   Status read_task_objs();
 
+  // read_contents.cpp
+  Status read_contents();
+  Status read_socket_pair();
+  Status read_lock();
+  Status read_pipe_buf();
+  [[nodiscard]] bool is_kind(std::int32_t ref, ObjKind kind) const {
+    return refs_.kind(ref) == kind;
+  }
+
   RecordSource& source_;
   RecordView record_;
   Image image_;
   Objrefs refs_;
-  std::uint64_t texts_ = 0;   // bytes of the texts read
-  bool newer_minor_ = false;  // records may be longer than ours
+  std::uint64_t texts_ = 0;                           // bytes of the texts read
+  std::uint64_t in_flight_ = 0;                       // in all pipes
+  std::unordered_set<std::int32_t> paired_, filled_;  // pipes of a SOCKET_PAIR, a PIPE_BUF
+  bool newer_minor_ = false;                          // records may be longer than ours
 };
 
 }  // namespace ckpt::format

@@ -37,6 +37,7 @@ Result<Image> ImageReader::read() {
   CKPT_CHECK(read_tree());
   CKPT_CHECK(read_namespaces());
   CKPT_CHECK(read_tasks());
+  CKPT_CHECK(read_contents());
   CKPT_CHECK(read_tail());
   return std::move(image_);
 }
@@ -303,7 +304,9 @@ Status ImageReader::check_features() {
   if (std::any_of(image_.objs.begin(), image_.objs.end(),
                   [](const TaskObjs& o) { return o.files_objref != 0; }))
     used |= kFeatureFiles;
-  const std::uint64_t said = image_.header.features & (kFeatureNestedNs | kFeatureFiles);
+  if (!image_.locks.empty()) used |= kFeatureLocks;
+  if (!image_.pipe_bufs.empty() || !image_.socket_pairs.empty()) used |= kFeaturePipes;
+  const std::uint64_t said = image_.header.features & ~std::uint64_t{kFeatureUnknownIds};
   if (used == said) return {};
   return bad("HEADER gives the features " + std::to_string(said) + ", but the image uses " +
              std::to_string(used));

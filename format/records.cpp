@@ -30,6 +30,8 @@ const char* record_name(std::uint32_t type) {
       return "FILE_NAME";
     case RecordType::file:
       return "FILE";
+    case RecordType::pipe_buf:
+      return "PIPE_BUF";
     case RecordType::fs:
       return "FS";
     case RecordType::pid_ns:
@@ -38,6 +40,10 @@ const char* record_name(std::uint32_t type) {
       return "PID_NS_MAP";
     case RecordType::task_kin:
       return "TASK_KIN";
+    case RecordType::file_lock:
+      return "FILE_LOCK";
+    case RecordType::socket_pair:
+      return "SOCKET_PAIR";
     case RecordType::tail:
       return "TAIL";
     case RecordType::error:

@@ -10,6 +10,7 @@ namespace ckpt::restart {
 
 // Gives every process its fd table and file system context, shared as the image has them. `tasks`
 // is by index in tree.
-void restore_files(const format::Image& image, std::span<core::Task* const> tasks);
+void restore_files(const format::Image& image, core::Machine& machine,
+                   std::span<core::Task* const> tasks);
 
 }  // namespace ckpt::restart

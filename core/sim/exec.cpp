@@ -1,6 +1,4 @@
 // execve(2).
-#include <algorithm>
-
 #include "core/sim/kernel.h"
 #include "core/sim/tables.h"
 
@@ -22,7 +20,7 @@ Task& Kernel::execve(Task& caller, std::string_view comm) {
   if (p.nocldwait) p.ignores_sigchld = p.nocldwait = false;
   if (p.files) {
     unshare_table(p.files);  // shared with another process: exec ends that
-    std::erase_if(p.files->fds, [](const Fd& fd) { return fd.cloexec; });
+    p.files->close_if([](const Fd& fd) { return fd.cloexec; });
   }
   return caller;
 }

@@ -14,7 +14,7 @@ inline core::Ref<core::FdTable> copy_of(const core::FdTable& table) {
 inline core::Ref<core::FsContext> copy_of(const core::FsContext& fs) {
   core::Ref<core::FsContext> copy = new core::FsContext;
   copy->root = fs.root;
-  copy->cwd = fs.cwd;
+  copy->pwd = fs.pwd;
   copy->umask = fs.umask;
   copy->umask_known = fs.umask_known;
   return copy;
