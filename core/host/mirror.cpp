@@ -266,7 +266,8 @@ void Builder::make_files() {
   std::map<std::pair<std::uint64_t, std::uint64_t>, core::Ref<core::Pipe>> pipes;
   for (const OpenFile& f : s_.files) {
     files_.push_back(make_file(f));
-    if (f.type != FdType::pipe && f.type != FdType::fifo) continue;
+    constexpr std::uint32_t kPathOnly = 010000000;  // O_PATH: no end of it
+    if ((f.type != FdType::pipe && f.type != FdType::fifo) || f.flags & kPathOnly) continue;
     core::Ref<core::Pipe>& pipe = pipes[{f.dev, f.ino}];
     const core::Ref<core::Inode>& inode = files_.back()->inode;
     if (!pipe) pipe = f.type == FdType::fifo && inode ? new core::Pipe(inode) : new core::Pipe;

@@ -14,7 +14,7 @@ core::FsContext& Kernel::fs(Task& caller) {
 
 long Kernel::chdir(Task& caller, std::string_view path) {
   Place place;
-  if (const long error = walk(caller, {path}, true, &place)) return error;
+  if (const long error = walk(caller, {path}, Last::followed, &place)) return error;
   if (!place.entry) {
     if (place.missing()) return -ENOENT;
     place.entry = &m_.file_system().add(*place.dir, place.name,

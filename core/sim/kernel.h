@@ -103,7 +103,8 @@ enum FlockOperation : unsigned {
 };
 enum class LockType : std::uint8_t { read, write, unlock };
 
-struct Place;  // walk.h
+struct Place;                    // walk.h
+enum class Last : std::uint8_t;  // walk.h
 
 class Kernel {
  public:
@@ -272,7 +273,7 @@ class Kernel {
                core::Lock* lock);
 
   // --- walk.cpp: path_resolution(7).
-  long walk(Task& caller, const At& at, bool follow, Place* place);
+  long walk(Task& caller, const At& at, Last last, Place* place);
   long start_of_walk(Task& caller, const At& at, core::Dentry** start);
   // A place for a new name: EEXIST if there is one.
   long walk_to_new(Task& caller, const At& at, bool for_directory, Place* place);

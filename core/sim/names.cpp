@@ -27,7 +27,7 @@ bool is_above(const Dentry& entry, const Dentry* below) {
 }  // namespace
 
 long Kernel::walk_to_new(Task& caller, const At& at, bool for_directory, Place* place) {
-  if (const long error = walk(caller, at, false, place)) return error;
+  if (const long error = walk(caller, at, Last::named, place)) return error;
   if (!place->dir || place->entry) return -EEXIST;
   if (place->dir->removed || (place->slash && !for_directory)) return -ENOENT;
   return 0;
@@ -74,7 +74,9 @@ long Kernel::link(Task& caller, const At& from, const At& to, unsigned flags) {
     removed = fd->file->deleted();
   } else {
     Place old;
-    if (const long error = walk(caller, from, flags & kAtSymlinkFollow, &old)) return error;
+    if (const long error =
+            walk(caller, from, flags & kAtSymlinkFollow ? Last::followed : Last::looked_up, &old))
+      return error;
     if (!old.entry) {
       if (old.missing()) return -ENOENT;
       old.entry = &m_.file_system().add(*old.dir, old.name, m_.file_system().new_inode(0));
@@ -95,7 +97,7 @@ long Kernel::unlink(Task& caller, const At& at, unsigned flags) {
   if (flags & ~unsigned{kAtRemoveDir}) return -EINVAL;
   const bool directory = flags & kAtRemoveDir;
   Place place;
-  if (const long error = walk(caller, at, false, &place)) return error;
+  if (const long error = walk(caller, at, Last::named, &place)) return error;
   if (!place.dir) {
     if (!directory) return -EISDIR;
     return place.name == "." ? -EINVAL : place.name == ".." ? -ENOTEMPTY : -EBUSY;
@@ -134,8 +136,8 @@ long Kernel::rename(Task& caller, const At& from_path, const At& to_path, unsign
   const bool exchange = flags & kRenameExchange, no_replace = flags & kRenameNoReplace;
   if (flags & ~(kRenameNoReplace | kRenameExchange) || (exchange && no_replace)) return -EINVAL;
   Place from, to;
-  if (const long error = walk(caller, from_path, false, &from)) return error;
-  if (const long error = walk(caller, to_path, false, &to)) return error;
+  if (const long error = walk(caller, from_path, Last::named, &from)) return error;
+  if (const long error = walk(caller, to_path, Last::named, &to)) return error;
   if (!from.dir) return -EBUSY;
   if (!to.dir) return no_replace ? -EEXIST : -EBUSY;
   core::FileSystem& all = m_.file_system();

@@ -94,10 +94,13 @@ long Kernel::attach_fifo(File& file, bool may_block) {
 long Kernel::open(Task& caller, const OpenArgs& args, int want) {
   const std::uint32_t flags = args.flags;
   const bool tmpfile = (flags & kOpenTmpfile) == kOpenTmpfile;
-  const bool follow = !(flags & kOpenNoFollow) && !(flags & kOpenCreate && flags & kOpenExcl);
+  const bool creates = flags & kOpenCreate && !(flags & kOpenPath);
+  Last last = creates ? Last::created : Last::followed;
+  if (flags & kOpenNoFollow || (creates && flags & kOpenExcl))
+    last = creates ? Last::named : Last::looked_up;
   core::FileSystem& all = m_.file_system();
   Place place;
-  if (const long error = walk(caller, {args.path, args.dirfd}, follow, &place)) return error;
+  if (const long error = walk(caller, {args.path, args.dirfd}, last, &place)) return error;
   Ref<Dentry> entry;
   OpenArgs what = args;
   if (tmpfile) what.flags = kOpenDirectory;
@@ -122,8 +125,8 @@ long Kernel::open(Task& caller, const OpenArgs& args, int want) {
   if (flags & kOpenTrunc && !(flags & kOpenPath) && !file->inode->is(core::kModeChar) &&
       !file->inode->is(core::kModeFifo))
     file->inode->size = 0;
+  if (file->inode->is(core::kModeFifo)) file->type = format::kFileFifo;
   if (file->inode->is(core::kModeFifo) && !(flags & kOpenPath)) {
-    file->type = format::kFileFifo;
     if (const long error = attach_fifo(*file, want < 0)) return error;
   }
   return install(caller, std::move(file), want, (flags & kOpenCloexec) != 0);
@@ -163,12 +166,14 @@ long Kernel::pipe2(Task& caller, std::uint32_t flags, int fds[2], const int want
   // O_EXCL is O_NOTIFICATION_PIPE there.
   if (flags & ~(kOpenCloexec | kOpenNonblock | kOpenDirect | kOpenExcl)) return -EINVAL;
   const std::string name = "pipe:[" + std::to_string(m_.next_pipe()) + "]";
-  const core::Ref<core::Pipe> pipe = new core::Pipe;
+  const Ref<core::Pipe> pipe = new core::Pipe;
+  const Ref<Inode> inode = m_.file_system().new_inode(core::kModeFifo);  // both ends can be locked
   for (int end = 0; end < 2; ++end) {
     Ref<File> file = new File;
     file->type = format::kFilePipe;
     file->mode = core::kModeFifo;
     file->flags = (flags & (kOpenNonblock | kOpenDirect)) | (end ? kOpenWrite : 0U);
+    file->inode = inode;
     file->attach(pipe);
     file->path = name;
     fds[end] = static_cast<int>(

@@ -122,7 +122,7 @@ long Kernel::write(Task& caller, int fd, std::uint64_t bytes) {
 long Kernel::truncate(Task& caller, std::string_view path, std::int64_t size) {
   if (size < 0) return -EINVAL;
   Place place;
-  if (const long error = walk(caller, {path}, true, &place)) return error;
+  if (const long error = walk(caller, {path}, Last::followed, &place)) return error;
   if (!place.entry) {
     if (place.missing()) return -ENOENT;
     place.entry = &m_.file_system().add(*place.dir, place.name,

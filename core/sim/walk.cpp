@@ -21,6 +21,20 @@ bool enter_directory(core::Inode& inode) {
   return inode.is(core::kModeDirectory);
 }
 
+bool follows(Last how, bool slash) {
+  switch (how) {
+    case Last::followed:
+      return true;
+    case Last::looked_up:
+      return slash;
+    case Last::created:
+      return !slash;
+    case Last::named:
+      break;
+  }
+  return false;
+}
+
 }  // namespace
 
 long Kernel::start_of_walk(Task& caller, const At& at, Dentry** start) {
@@ -43,7 +57,7 @@ long Kernel::start_of_walk(Task& caller, const At& at, Dentry** start) {
   return *start = file.dentry.get(), 0;
 }
 
-long Kernel::walk(Task& caller, const At& at, bool follow, Place* place) {
+long Kernel::walk(Task& caller, const At& at, Last how, Place* place) {
   if (at.path.empty()) return -ENOENT;
   if (at.path.size() >= kPathMax) return -ENAMETOOLONG;
   Dentry* here = nullptr;
@@ -69,7 +83,7 @@ long Kernel::walk(Task& caller, const At& at, bool follow, Place* place) {
     const bool last = rest.find_first_not_of('/') == std::string::npos;
     const auto found = here->children.find(part);
     Dentry* entry = found == here->children.end() ? nullptr : found->second.get();
-    if (entry && entry->inode->is(core::kModeSymlink) && (!last || follow || slash)) {
+    if (entry && entry->inode->is(core::kModeSymlink) && (!last || follows(how, slash))) {
       if (++links > kMaxLinks) return -ELOOP;
       rest = entry->inode->target + rest;
       if (rest.starts_with('/')) hold = here = &m_.file_system().root();
