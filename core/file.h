@@ -68,8 +68,11 @@ class FdTable : public Object {
   }
 
  private:
+  // An O_PATH fd was never open as far as locks go.
   void release_locks(const Fd& fd) {
-    if (fd.file && fd.file->inode) fd.file->inode->locks.drop(this);
+    constexpr std::uint32_t kPathOnly = 010000000;
+    if (fd.file && fd.file->inode && !(fd.file->flags & kPathOnly))
+      fd.file->inode->locks.drop(this);
   }
 };
 

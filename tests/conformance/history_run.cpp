@@ -61,6 +61,14 @@ bool stops_init(const SimSide& sim, core::Task& caller, const Operation& op) {
   return false;
 }
 
+// Is it about a group by a number that no line of a log shows: one of a namespace between?
+bool names_hidden_group(const core::Task& caller, const Operation& op) {
+  const core::PidNs& ns = *caller.process->ns();
+  if (op.verb != Verb::setpgid || ns.level == 0) return false;
+  const core::Pid* group = ns.find(static_cast<core::Nr>(op.arg(1)));
+  return group && group->ns() && group->ns()->level > ns.level;
+}
+
 // Does no path of the operation lead above the place of the files? Only `..` at its beginning may.
 bool stays_in_place(const core::Task& caller, const Operation& op, const std::string& place) {
   const auto stays = [&](long dirfd, long path) {
@@ -132,7 +140,8 @@ bool HistoryRun::possible(const Operation& op) const {
     if (under_strace_ && id.tid != id.tgid) return false;
     return !under_strace_ || !caller.process->ns()->parent || !caller.process->ns()->find(id.tgid);
   }
-  if (under_strace_ && stops_init(*sim_, caller, op)) return false;
+  if (under_strace_ && (stops_init(*sim_, caller, op) || names_hidden_group(caller, op)))
+    return false;
   if (op.verb == Verb::setpgid && ends_never(caller, op)) return false;
   if (op.verb == Verb::write && caller.process->files) {
     // A pipe that is full would make its writer sleep.
@@ -140,7 +149,9 @@ bool HistoryRun::possible(const Operation& op) const {
     const core::Fd* fd = caller.process->files->find(static_cast<int>(op.arg(0)));
     if (fd && fd->file->pipe && fd->file->pipe->in_flight() > kMostInFlight) return false;
   }
-  if (op.verb == Verb::lseek && op.arg(2) > SEEK_CUR && caller.process->files) {
+  const bool from_end = (op.verb == Verb::lseek && op.arg(2) > SEEK_CUR) ||
+                        (op.verb == Verb::setlk && op.arg(3) > SEEK_CUR);
+  if (from_end && caller.process->files) {
     // Where a directory ends, each file system says otherwise.
     const core::Fd* fd = caller.process->files->find(static_cast<int>(op.arg(0)));
     if (fd && fd->file->inode && fd->file->inode->is(core::kModeDirectory)) return false;
