@@ -12,7 +12,7 @@ namespace {
 template <class Owner>
 bool locks_something(const File& file, const Owner& owner) {
   if (!file.inode) return false;
-  const auto& locks = file.inode->locks.all();
+  const auto locks = file.inode->locks.all();
   return std::any_of(locks.begin(), locks.end(),
                      [&](const Lock& lock) { return lock.owner == &owner; });
 }
@@ -26,7 +26,7 @@ bool holds_something(const Pipe& pipe) {
 // While collecting: HEADER's features say beforehand what will come.
 void Checkpoint::look_for_contents(const FdTable& table) {
   has_files_ = true;
-  for (const Fd& fd : table.fds) {
+  for (const Fd& fd : table.fds()) {
     const File& file = *fd.file;
     has_locks_ |= locks_something(file, table) || locks_something(file, file);
     if (!file.pipe) continue;
@@ -45,7 +45,7 @@ void Checkpoint::note_contents(const File& file, bool pipe_is_new) {
 }
 
 void Checkpoint::note_locks(const FdTable& table) {
-  for (const Fd& fd : table.fds)
+  for (const Fd& fd : table.fds())
     if (locks_something(*fd.file, table)) return locking_tables_.push_back(&table);
 }
 
@@ -75,7 +75,7 @@ void Checkpoint::write_locks(RecordSink& out) const {
   };
   for (const FdTable* table : locking_tables_) {
     std::vector<const Inode*> done;
-    for (const Fd& fd : table->fds) {
+    for (const Fd& fd : table->fds()) {
       const Inode* inode = fd.file->inode.get();
       if (!locks_something(*fd.file, *table) || std::ranges::find(done, inode) != done.end())
         continue;

@@ -1,6 +1,6 @@
 #include "core/file.h"
 
-#include "format/records.h"
+#include "core/file_server.h"
 
 namespace ckpt::core {
 
@@ -13,6 +13,8 @@ bool writes(std::uint32_t flags) {
   return (flags & 3) != 0;
 }
 }  // namespace
+
+File::File() = default;
 
 File::~File() {
   if (inode) inode->locks.drop(this);
@@ -28,10 +30,6 @@ void File::attach(Ref<Pipe> from, Ref<Pipe> to) {
   if (out || reads(flags)) ++pipe->readers;
   if (out) ++out->writers;
   if (!out && writes(flags)) ++pipe->writers;
-}
-
-FdTable::~FdTable() {
-  for (const Fd& fd : fds) release_locks(fd);
 }
 
 std::string FsContext::cwd() const {

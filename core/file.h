@@ -1,21 +1,26 @@
-// The file side of a machine: open file descriptions, fd tables, file system context.
-// What is here is what an image holds; system calls over it are in core/sim.
+// The open side of files: open file descriptions, file system contexts. What is here is what an
+// image holds; names and inodes are in fs.h, pipes in pipe.h, how fds refer to files in fd_table.h,
+// system calls in core/sim.
 #pragma once
 
-#include <algorithm>
 #include <string>
-#include <vector>
 
 #include "core/fs.h"
+#include "core/lock_order.h"
+#include "core/object.h"
 #include "core/pipe.h"
+#include "format/records.h"
 
 namespace ckpt::core {
 
-// An open file description (the kernel's struct file), shared by dup, fork and SCM_RIGHTS. With its
-// last reference go its locks and its ends of pipes.
-class File : public Object {
+class FileServer;
+
+// An open file description (the kernel's struct file, K42's SharedOffset and what belongs to it),
+// shared by dup, fork and SCM_RIGHTS. It lives as long as a server has client data that refers to
+// it, which is as long as an fd does, LIVE or PENDING; with it go its locks and its ends of pipes.
+class File : public SharedObject {
  public:
-  File() = default;
+  File();
   ~File() override;
 
   format::FileType type = format::kFileGeneric;
@@ -29,51 +34,16 @@ class File : public Object {
   std::string path;          // without a dentry: "pipe:[7]" and the like; empty: unknown
 
   // Makes it an end of a pipe or fifo (by the access mode in `flags`), or, with `to`, of a socket
-  // pair.
+  // pair. To be called before anybody else knows the file.
   void attach(Ref<Pipe> from, Ref<Pipe> to = nullptr);
-  // Its name as of now, without " (deleted)".
+  // Its name as of now, without " (deleted)". From any thread.
   [[nodiscard]] std::string name() const { return dentry ? path_of(*dentry) : path; }
   [[nodiscard]] bool deleted() const { return dentry && dentry->removed; }
-};
 
-enum class FdState : std::uint8_t { live, pending };
-
-struct Fd {
-  int fd;
-  bool cloexec;
-  FdState state;
-  Ref<File> file;
-};
-
-// A file descriptor table (files_struct): shared under CLONE_FILES, else copied by fork.
-// A POSIX lock is a table's: it ends when the table closes any fd on the file, or ends itself.
-class FdTable : public Object {
- public:
-  FdTable() = default;
-  ~FdTable() override;
-  std::vector<Fd> fds;  // ascending by fd, none twice
-
-  [[nodiscard]] Fd* find(int fd);
-  // The lowest free number at or above `from`.
-  [[nodiscard]] int lowest_free(int from) const;
-  // Puts `entry` in, replacing what was there under its number.
-  void put(Fd entry);
-  bool close(int fd);  // false: it was not open
-  // Closes all for which `which(const Fd&)` holds.
-  template <class Predicate>
-  void close_if(Predicate which) {
-    for (const Fd& fd : fds)
-      if (which(fd)) release_locks(fd);
-    std::erase_if(fds, which);
-  }
-
- private:
-  // An O_PATH fd was never open as far as locks go.
-  void release_locks(const Fd& fd) {
-    constexpr std::uint32_t kPathOnly = 010000000;
-    if (fd.file && fd.file->inode && !(fd.file->flags & kPathOnly))
-      fd.file->inode->locks.drop(this);
-  }
+  // Over what changes while it is open: offset, flags, and what is learned of type and mode.
+  mutable RankedMutex<LockRank::file> lock;
+  Ref<FileServer>
+      server;  // null until it is first opened. Changed by FileDomain::server_of() alone
 };
 
 // File system context (fs_struct): shared under CLONE_FS, else copied by fork.

@@ -22,6 +22,7 @@ Ref<Dentry> make_dentry(Dentry* parent, std::string_view name, Ref<Inode> inode)
 }  // namespace
 
 std::string path_of(const Dentry& entry) {
+  const std::lock_guard guard(names_lock());
   std::vector<std::string_view> names;
   for (const Dentry* d = &entry; d; d = d->parent.get())
     if (d->parent || d->name != kUnknownPlace) names.push_back(d->name);
@@ -95,8 +96,9 @@ void FileSystem::remove(Dentry& entry) {
 
 void FileSystem::move(Dentry& entry, Dentry& dir, std::string_view name) {
   CKPT_ASSERT(entry.parent && !entry.removed);
-  const Ref<Dentry> keep = &entry;
-  entry.parent->children.erase(entry.name);
+  const Ref<Dentry> keep = &entry, from = entry.parent;
+  const std::lock_guard guard(names_lock());
+  from->children.erase(entry.name);
   entry.parent = &dir;
   entry.name = name;
   const bool is_new = dir.children.emplace(entry.name, keep).second;
@@ -104,6 +106,7 @@ void FileSystem::move(Dentry& entry, Dentry& dir, std::string_view name) {
 }
 
 void FileSystem::exchange(Dentry& a, Dentry& b) {
+  const std::lock_guard guard(names_lock());
   std::swap(a.parent->children.at(a.name), b.parent->children.at(b.name));
   std::swap(a.parent, b.parent);
   std::swap(a.name, b.name);

@@ -9,11 +9,15 @@
 // What no history has told is not there: a directory from before line 1 is *incomplete*, and a name
 // that it does not hold may exist all the same. One that the machine saw being made is *complete*.
 //
+// One thread at a time drives the system calls, and changes names; others may ask for a path
+// meanwhile, and drop what they hold. names_lock() is over what they meet in.
+//
 // Invariants: a dentry stands in its parent's `children` under its name unless it is `removed`, a
 // root, or a second file under a name that another has (of a mirror of several mount namespaces);
 // only a directory has children, and a directory has one dentry.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <optional>
 #include <string>
@@ -33,7 +37,7 @@ constexpr std::uint32_t kModeRegular = 0100000;
 constexpr std::uint32_t kModeSymlink = 0120000;
 constexpr std::uint32_t kModeSocket = 0140000;
 
-class Inode : public Object {
+class Inode : public SharedObject {
  public:
   std::uint32_t mode = 0;  // st_mode; S_IFMT bits alone, or 0, if that is all that is known
   // As stat(2) tells; dev 0: `ino` is the machine's own number for it, not that of a real file
@@ -50,12 +54,12 @@ class Inode : public Object {
   [[nodiscard]] bool untyped() const { return (mode & kModeFormat) == 0; }
 };
 
-class Dentry : public Object {
+class Dentry : public SharedObject {
  public:
   Ref<Dentry> parent;  // null: a root. Changed by rename
   std::string name;    // of a root: what its path begins with
   Ref<Inode> inode;
-  bool removed = false;  // unlinked, or another took its name
+  std::atomic<bool> removed{false};  // unlinked, or another took its name
   std::map<std::string, Ref<Dentry>, std::less<>> children;
 };
 

@@ -18,15 +18,31 @@ bool overlap(const Lock& a, const Lock& b) {
 
 }  // namespace
 
-const Lock* LockList::conflict(const Lock& wanted) const {
+RankedMutex<LockRank::names>& names_lock() {
+  static RankedMutex<LockRank::names> lock;
+  return lock;
+}
+
+std::vector<Lock> LockList::all() const {
+  const std::lock_guard guard(names_lock());
+  return locks_;
+}
+
+std::optional<Lock> LockList::conflict(const Lock& wanted) const {
+  const std::lock_guard guard(names_lock());
   for (const Lock& lock : locks_)
     if (is_flock(lock) == is_flock(wanted) && !same_owner(lock, wanted) && overlap(lock, wanted) &&
         (lock.exclusive || wanted.exclusive))
-      return &lock;
-  return nullptr;
+      return lock;
+  return {};
 }
 
 void LockList::unset(const Lock& lock) {
+  const std::lock_guard guard(names_lock());
+  cut_out(lock);
+}
+
+void LockList::cut_out(const Lock& lock) {
   std::vector<Lock> left;
   for (const Lock& old : locks_) {
     if (!same_owner(old, lock) || !overlap(old, lock)) {
@@ -48,7 +64,8 @@ void LockList::unset(const Lock& lock) {
 }
 
 void LockList::set(const Lock& lock) {
-  unset(lock);
+  const std::lock_guard guard(names_lock());
+  cut_out(lock);
   Lock whole = lock;
   const auto touches = [&](const Lock& old) {
     return same_owner(old, whole) && old.exclusive == whole.exclusive &&
@@ -71,6 +88,7 @@ void LockList::set(const Lock& lock) {
 }
 
 void LockList::drop(const Object* owner) {
+  const std::lock_guard guard(names_lock());
   std::erase_if(locks_, [owner](const Lock& lock) { return lock.owner == owner; });
 }
 

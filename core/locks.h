@@ -1,16 +1,23 @@
 // Advisory locks of one inode, as fcntl(2) and flock(2) make them.
 //
+// Any thread may call: names_lock() is over the list.
+//
 // Invariants: the locks of one owner and kind stand together, ascending, without overlap, and two
 // that touch are of different types; no two locks conflict.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "core/lock_order.h"
 #include "core/object.h"
 #include "format/records.h"
 
 namespace ckpt::core {
+
+// Over the names, inodes, locks and contents of pipes of all machines: it is never held for long.
+[[nodiscard]] RankedMutex<LockRank::names>& names_lock();
 
 struct Lock {
   format::LockKind kind = format::kLockPosix;
@@ -21,10 +28,10 @@ struct Lock {
 
 class LockList {
  public:
-  [[nodiscard]] const std::vector<Lock>& all() const { return locks_; }
-  // What keeps `wanted` from being set: a lock of another owner; null if nothing does. flock's are
-  // apart from fcntl's.
-  [[nodiscard]] const Lock* conflict(const Lock& wanted) const;
+  [[nodiscard]] std::vector<Lock> all() const;
+  // What keeps `wanted` from being set: a lock of another owner, if there is one. flock's are apart
+  // from fcntl's.
+  [[nodiscard]] std::optional<Lock> conflict(const Lock& wanted) const;
   // Sets `lock` over what its owner has there.
   void set(const Lock& lock);
   // Takes away what its owner has there of that kind; `lock.exclusive` does not count.
@@ -33,6 +40,8 @@ class LockList {
   void drop(const Object* owner);
 
  private:
+  void cut_out(const Lock& lock);
+
   std::vector<Lock> locks_;
 };
 

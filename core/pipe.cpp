@@ -1,8 +1,10 @@
 #include "core/pipe.h"
 
-#include "core/fs.h"
+#include "core/file_server.h"
 
 namespace ckpt::core {
+
+Pipe::Pipe() = default;
 
 Pipe::Pipe(Ref<Inode> fifo) : fifo_(std::move(fifo)) {
   CKPT_ASSERT(!fifo_->pipe);
@@ -13,8 +15,19 @@ Pipe::~Pipe() {
   if (fifo_) fifo_->pipe = nullptr;
 }
 
+std::vector<PipePiece> Pipe::pieces() const {
+  const std::lock_guard guard(names_lock());
+  return pieces_;
+}
+
+std::uint64_t Pipe::in_flight() const {
+  const std::lock_guard guard(names_lock());
+  return in_flight_;
+}
+
 void Pipe::write(std::uint64_t length, std::string_view bytes) {
   if (length == 0) return;
+  const std::lock_guard guard(names_lock());
   const bool known = bytes.size() >= length;
   in_flight_ += length;
   if (pieces_.empty() || pieces_.back().known() != known) pieces_.emplace_back();
@@ -23,6 +36,7 @@ void Pipe::write(std::uint64_t length, std::string_view bytes) {
 }
 
 void Pipe::read(std::uint64_t length) {
+  const std::lock_guard guard(names_lock());
   if (length > in_flight_) {
     uncertain = true;
     length = in_flight_;

@@ -73,6 +73,7 @@ class ImageReader {
   RecordView record_;
   Image image_;
   Objrefs refs_;
+  std::uint64_t vpids_ = 0;                           // nr_vpids of PIDS
   std::uint64_t texts_ = 0;                           // bytes of the texts read
   std::uint64_t in_flight_ = 0;                       // in all pipes
   std::unordered_set<std::int32_t> paired_, filled_;  // pipes of a SOCKET_PAIR, a PIPE_BUF

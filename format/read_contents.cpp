@@ -1,4 +1,5 @@
 // ImageReader, third part: what stands behind all tasks: socket pairs, locks, contents of pipes.
+#include "format/describe.h"
 #include "format/image_reader.h"
 
 namespace ckpt::format {
@@ -50,6 +51,8 @@ Status ImageReader::read_lock() {
   if (lock.kind == kLockPosix ? !is_kind(lock.table_objref, ObjKind::file_table)
                               : lock.table_objref != 0)
     return bad("table_objref " + number(lock.table_objref) + " is no owner of such a lock");
+  if (!image_.locks.empty() && described_equal(image_.locks.back(), lock))
+    return bad("the same lock twice");
   image_.locks.push_back(lock);
   return advance();
 }

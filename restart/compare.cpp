@@ -33,7 +33,8 @@ class Comparer {
   std::vector<Difference> run() {
     if (a_.header.mode != b_.header.mode) out_.add("mode", mode(a_), mode(b_));
     if (a_.header.features != b_.header.features)
-      out_.add("features", std::to_string(a_.header.features), std::to_string(b_.header.features));
+      out_.add("features", format::feature_names(a_.header.features),
+               format::feature_names(b_.header.features));
     namespaces_.same(0, 0);
     match();
     for (const auto& [i, j] : pairs_) {

@@ -24,8 +24,13 @@ namespace {
 
 class Executor {
  public:
-  Executor(const Image& image, const Plan& plan)
-      : image_(image), plan_(plan), machine_(new Machine), kernel_(*machine_), spare_(image) {
+  Executor(const Image& image, const Plan& plan, const std::function<void(std::uint64_t)>& progress)
+      : image_(image),
+        plan_(plan),
+        progress_(progress),
+        machine_(new Machine),
+        kernel_(*machine_),
+        spare_(image) {
     tasks_.resize(image.tree.size());
     ghosts_.resize(plan.ghosts.size());
     numbers_.resize(plan.ghosts.size());
@@ -116,10 +121,13 @@ class Executor {
     Task* child = nullptr;
     const long result = kernel_.clone(task(s.actor), args, &child);
     if (result < 0) return result;
-    if (s.child.kind() == Actor::kTask)
+    if (s.child.kind() == Actor::kTask) {
       tasks_[s.child.index()] = child;
-    else
+      ++made_;
+      if (progress_) progress_(made_);
+    } else {
       ghosts_[s.child.index()] = child;
+    }
     if (flags & sim::kCloneNewPid) namespaces_[s.arg] = child->process->ns();
     return 0;
   }
@@ -207,6 +215,8 @@ class Executor {
 
   const Image& image_;
   const Plan& plan_;
+  const std::function<void(std::uint64_t)>& progress_;
+  std::uint64_t made_ = 0;  // tasks of the image
   std::unique_ptr<Machine> machine_;
   sim::Kernel kernel_;
   SpareNumbers spare_;
@@ -217,8 +227,9 @@ class Executor {
 
 }  // namespace
 
-Result<Executed> execute(const Image& image, const Plan& plan) {
-  return Executor(image, plan).run();
+Result<Executed> execute(const Image& image, const Plan& plan,
+                         const std::function<void(std::uint64_t)>& progress) {
+  return Executor(image, plan, progress).run();
 }
 
 }  // namespace ckpt::restart

@@ -113,13 +113,14 @@ class FileMaker {
   std::map<std::int32_t, std::int32_t> peer_;  // of a socket pair: the other way
 };
 
-Ref<core::FdTable> make_table(const format::ImageFileTable& from, const ByRef<core::File>& files) {
-  Ref<core::FdTable> table = new core::FdTable;
-  table->fds.reserve(from.fds.size());
-  // Every fd is to be reopened at its first touch (K42-R11).
+// Every fd is to be reopened at its first touch (K42-R11). All that refer to one file share what
+// the kernel holds for it.
+Ref<core::FdTable> make_table(core::FileDomain& domain, const format::ImageFileTable& from,
+                              const ByRef<core::LazyHolder>& holders) {
+  Ref<core::FdTable> table = domain.new_table();
   for (const format::FileDesc& d : from.fds)
-    table->fds.push_back({d.fd_descriptor, d.fd_close_on_exec != 0, core::FdState::pending,
-                          files.find(d.fd_objref)});
+    table->open_pending(holders.find(d.fd_objref),
+                        {.at = d.fd_descriptor, .cloexec = d.fd_close_on_exec != 0});
   return table;
 }
 
@@ -158,13 +159,20 @@ Ref<core::FsContext> make_context(const format::ImageFs& from, core::FileSystem&
 
 void restore_files(const Image& image, core::Machine& machine, std::span<core::Task* const> tasks) {
   ByRef<core::File> files;
+  ByRef<core::LazyHolder> holders;
   ByRef<core::FdTable> tables;
   ByRef<core::FsContext> contexts;
   FileMaker maker(image, machine.file_system());
-  for (const auto& file : image.files) files.add(file.ref, maker.make(file));
+  for (const auto& from : image.files) {
+    const Ref<core::File> file = maker.make(from);
+    files.add(from.ref, file);
+    holders.add(from.ref, machine.files().hold(file));
+  }
   files.done();
+  holders.done();
   maker.fill_pipes();
-  for (const auto& table : image.file_tables) tables.add(table.ref, make_table(table, files));
+  for (const auto& table : image.file_tables)
+    tables.add(table.ref, make_table(machine.files(), table, holders));
   tables.done();
   set_locks(image, files, tables);
   for (const auto& from : image.fs)

@@ -10,8 +10,8 @@ using format::Image;
 
 namespace {
 
-constexpr std::int32_t kPidMax = 4 * 1024 * 1024;  // Linux's PID_MAX_LIMIT
-constexpr std::uint32_t kMaxNsLevel = 32;          // Linux's MAX_PID_NS_LEVEL
+constexpr std::int32_t kPidMax = format::kMaxPids;
+constexpr std::uint32_t kMaxNsLevel = 32;  // Linux's MAX_PID_NS_LEVEL
 constexpr std::uint32_t kMaxSignal = 64;
 
 class Validator {

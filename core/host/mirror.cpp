@@ -280,9 +280,9 @@ void Builder::make_files() {
     Process& process = *processes_.at(p.pid);
     auto& table = tables[p.files_group];
     if (!table) {
-      table = new core::FdTable;
+      table = m_->files().new_table();
       for (const FdEntry& e : p.fds)
-        table->put({e.fd, e.cloexec, core::FdState::live, files_.at(e.file)});
+        table->open(files_.at(e.file), {.at = e.fd, .cloexec = e.cloexec});
     }
     process.files = table;
     auto& context = contexts[p.fs_group];

@@ -28,9 +28,7 @@ long Kernel::chdir(Task& caller, std::string_view path) {
 }
 
 long Kernel::fchdir(Task& caller, int fd) {
-  const core::Fd* entry = files(caller).find(fd);
-  if (!entry) return -EBADF;
-  core::Dentry* start = nullptr;
+  core::Ref<core::Dentry> start;
   if (const long error = start_of_walk(caller, {".", fd}, &start)) return error;
   fs(caller).pwd = start;
   return 0;

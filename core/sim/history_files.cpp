@@ -21,12 +21,21 @@ bool is_char(std::string_view path) {
   return is_tty(path);
 }
 
-core::Fd* find_fd(Task& task, std::int64_t fd) {
-  if (!task.process->files || fd < 0 || fd > INT32_MAX) return nullptr;
+// Without touching it.
+std::optional<core::Fd> find_fd(Task& task, std::int64_t fd) {
+  if (!task.process->files || fd < 0 || fd > INT32_MAX) return {};
   return task.process->files->find(static_cast<int>(fd));
 }
 
 }  // namespace
+
+// The file behind an fd that is open, for a call that uses it.
+Ref<File> Replay::file_of(Task& task, std::int64_t fd) {
+  Ref<File> file;
+  const long error = kernel_.use(task, static_cast<int>(fd), core::kNoRights, &file);
+  CKPT_ASSERT(error == 0);
+  return file;
+}
 
 bool Replay::do_file_call(Call& call, Task& task, std::int64_t* model) {
   if (call.op >= Op::link) return do_name_call(call, task, model);
@@ -93,7 +102,7 @@ bool Replay::do_close(Call& call, Task& task, std::int64_t* model) {
   const std::int64_t fd = call.a[0];
   *model = 0;
   if (call.result == -EBADF) {
-    core::Fd* open = find_fd(task, fd);
+    const auto open = find_fd(task, fd);
     if (!open) return know(task, fd), true;
     const auto first = first_files_.find(open->fd);
     if (first == first_files_.end() || first->second != open->file) return false;
@@ -132,7 +141,7 @@ bool Replay::do_pipe(Call& call, Task& task, std::int64_t* model) {
   if (!place_fd(call, task, call.a[1], 0, model)) return false;
   core::FdTable& table = *task.process->files;
   const int first = static_cast<int>(call.a[1]);
-  table.put({first, false, core::FdState::live, nullptr});  // taken, for the second's sake
+  table.open(new File, {.at = first});  // taken, for the second's sake
   const bool fits = place_fd(call, task, call.a[2], 0, model);
   table.close(first);
   if (!fits) return false;
@@ -159,7 +168,7 @@ bool Replay::do_make_fd(Call& call, Task& task, std::int64_t* model) {
   if (args.type == format::kFileSocket) args.mode = core::kModeSocket;
   if (args.type == format::kFileGeneric) args.mode = core::kModeRegular;
   kernel_.open_nameless(task, args, static_cast<int>(call.result));
-  const core::Fd* fd = find_fd(task, call.result);
+  const auto fd = find_fd(task, call.result);
   know(task, call.result);
   if (call.a[2] > 0 && call.a[2] <= core::kPidMax) {
     const Task* of = kernel_.find_task(task, static_cast<Nr>(call.a[2]));
@@ -229,7 +238,7 @@ bool Replay::do_transfer(Call& call, Task& task, std::int64_t* model) {
   const int fd = static_cast<int>(call.a[0]);
   switch (call.op) {
     case Op::get_cloexec:
-      find_fd(task, fd)->cloexec = (call.result & 1) != 0;
+      kernel_.set_cloexec(task, fd, (call.result & 1) != 0);
       break;
     case Op::set_cloexec:
       kernel_.set_cloexec(task, fd, call.a[1] != 0);
@@ -238,7 +247,7 @@ bool Replay::do_transfer(Call& call, Task& task, std::int64_t* model) {
       kernel_.set_status_flags(task, fd, static_cast<std::uint32_t>(call.a[1]));
       break;
     case Op::get_flags:
-      if (File& file = *find_fd(task, fd)->file; file.type == format::kFileOpaque)
+      if (File& file = *file_of(task, fd); file.type == format::kFileOpaque)
         file.flags = static_cast<std::uint32_t>(call.result) & ~std::uint32_t{kOpenLargeFile};
       break;
     case Op::lseek:
@@ -274,7 +283,8 @@ bool Replay::do_transfer(Call& call, Task& task, std::int64_t* model) {
 
 // What fstat tells makes the type certain.
 void Replay::do_stat(Call& call, Task& task) {
-  File& file = *find_fd(task, call.a[0])->file;
+  const Ref<File> touched = file_of(task, call.a[0]);
+  File& file = *touched;
   const auto mode = static_cast<std::uint32_t>(call.a[1]);
   const std::uint32_t format = mode & core::kModeFormat;
   if (format == 0) return;

@@ -18,10 +18,10 @@ Kernel::At Replay::path_of_call(Task& task, std::size_t text, std::int64_t dirfd
     return {path};
   }
   if (!have_fd(task, dirfd)) return {path, -1};
-  File& file = *task.process->files->find(static_cast<int>(dirfd))->file;
-  if (!said.empty() && !file.dentry && file.type == format::kFileOpaque) {
-    file.dentry = m_.file_system().enter(said, nullptr, false);
-    file.inode = file.dentry->inode;
+  const Ref<File> file = file_of(task, dirfd);
+  if (!said.empty() && !file->dentry && file->type == format::kFileOpaque) {
+    file->dentry = m_.file_system().enter(said, nullptr, false);
+    file->inode = file->dentry->inode;
   }
   return {path, static_cast<int>(dirfd)};
 }

@@ -8,11 +8,7 @@ namespace ckpt::sim {
 
 using core::File;
 using core::Lock;
-
-core::File* Kernel::usable(Task& caller, int fd) {
-  const core::Fd* entry = files(caller).find(fd);
-  return entry && !(entry->file->flags & kOpenPath) ? entry->file.get() : nullptr;
-}
+using core::Ref;
 
 namespace {
 
@@ -28,16 +24,17 @@ core::LockList& locks_of(core::FileSystem& all, File& file) {
 long Kernel::flock(Task& caller, int fd, unsigned operation) {
   const unsigned type = operation & ~unsigned{kFlockNonblock};
   if (type != kFlockShared && type != kFlockExclusive && type != kFlockUnlock) return -EINVAL;
-  File* file = usable(caller, fd);
-  if (!file) return -EBADF;
+  Ref<File> file;
+  if (const long error = use(caller, fd, core::kRightPosition, &file)) return error;
   core::LockList& locks = locks_of(m_.file_system(), *file);
   Lock lock;
   lock.kind = format::kLockFlock;
   lock.exclusive = type == kFlockExclusive;
-  lock.owner = file;
+  lock.owner = file.get();
   if (type != kFlockUnlock)
     for (const Lock& old : locks.all())
-      if (old.owner == file && old.kind == lock.kind && old.exclusive == lock.exclusive) return 0;
+      if (old.owner == lock.owner && old.kind == lock.kind && old.exclusive == lock.exclusive)
+        return 0;
   locks.unset(lock);
   if (type == kFlockUnlock) return 0;
   if (locks.conflict(lock)) return operation & kFlockNonblock ? -EAGAIN : kWouldBlock;
@@ -68,42 +65,41 @@ long range_of(const File& file, const Kernel::LockArgs& args, Lock* lock) {
 
 }  // namespace
 
-// The lock that the caller asks for, and where it is to be set.
-long Kernel::lock_of(Task& caller, int fd, const LockArgs& args, core::LockList** locks,
-                     Lock* lock) {
-  File* file = usable(caller, fd);
-  if (!file) return -EBADF;
-  *locks = &locks_of(m_.file_system(), *file);
+// The lock that the caller asks for, and the file that it is to be set on.
+long Kernel::lock_of(Task& caller, int fd, const LockArgs& args, Ref<File>* file, Lock* lock) {
+  if (const long error = use(caller, fd, core::kRightPosition, file)) return error;
+  locks_of(m_.file_system(), **file);
   lock->kind = args.kind;
   lock->exclusive = args.type == LockType::write;
-  lock->owner = file;
+  lock->owner = file->get();
   if (args.kind == format::kLockPosix) lock->owner = &files(caller);
-  if (const long error = range_of(*file, args, lock)) return error;
-  const std::uint32_t access = file->flags & kOpenAccess;
-  if (args.kind == format::kLockFlock || file->type == format::kFileOpaque) return 0;
+  if (const long error = range_of(**file, args, lock)) return error;
+  const std::uint32_t access = (*file)->flags & kOpenAccess;
+  if (args.kind == format::kLockFlock || (*file)->type == format::kFileOpaque) return 0;
   if (args.type == LockType::read && access == kOpenWrite) return -EBADF;
   return args.type == LockType::write && access == 0 ? -EBADF : 0;
 }
 
 long Kernel::set_lock(Task& caller, int fd, const LockArgs& args) {
-  core::LockList* locks = nullptr;
+  Ref<File> file;
   Lock lock;
-  if (const long error = lock_of(caller, fd, args, &locks, &lock)) return error;
-  if (args.type == LockType::unlock) return locks->unset(lock), 0;
-  if (locks->conflict(lock)) return args.wait ? kWouldBlock : -EAGAIN;
-  locks->set(lock);
+  if (const long error = lock_of(caller, fd, args, &file, &lock)) return error;
+  core::LockList& locks = file->inode->locks;
+  if (args.type == LockType::unlock) return locks.unset(lock), 0;
+  if (locks.conflict(lock)) return args.wait ? kWouldBlock : -EAGAIN;
+  locks.set(lock);
   return 0;
 }
 
 void Kernel::break_locks(Task& caller, int fd, const LockArgs& args) {
-  core::LockList* locks = nullptr;
+  Ref<File> file;
   Lock lock;
-  if (lock_of(caller, fd, args, &locks, &lock) != 0) return;
-  while (const Lock* other = locks->conflict(lock)) {
+  if (lock_of(caller, fd, args, &file, &lock) != 0) return;
+  while (const auto other = file->inode->locks.conflict(lock)) {
     Lock gone = lock;
     gone.kind = other->kind;
     gone.owner = other->owner;
-    locks->unset(gone);
+    file->inode->locks.unset(gone);
   }
 }
 

@@ -68,10 +68,10 @@ long Kernel::link(Task& caller, const At& from, const At& to, unsigned flags) {
   Ref<Inode> inode;
   bool removed = false;
   if (from.path.empty() && flags & kAtEmptyPath) {
-    const core::Fd* fd = files(caller).find(from.dirfd);
-    if (!fd) return -EBADF;
-    inode = fd->file->inode;
-    removed = fd->file->deleted();
+    Ref<core::File> file;
+    if (const long error = use(caller, from.dirfd, core::kNoRights, &file)) return error;
+    inode = file->inode;
+    removed = file->deleted();
   } else {
     Place old;
     if (const long error =
@@ -160,12 +160,12 @@ long Kernel::rename(Task& caller, const At& from_path, const At& to_path, unsign
 }
 
 void Kernel::forget(Task& caller, const At& at) {
-  Dentry* start = nullptr;
+  Ref<Dentry> start;
   if (start_of_walk(caller, at, &start) != 0) return;
   // The directories on the way, as far as they are there.
-  for (Dentry* d = start; d; d = d->parent.get()) d->inode->complete = false;
+  for (Dentry* d = start.get(); d; d = d->parent.get()) d->inode->complete = false;
   std::string_view rest = at.path;
-  for (Dentry* here = start;;) {
+  for (Dentry* here = start.get();;) {
     rest.remove_prefix(std::min(rest.find_first_not_of('/'), rest.size()));
     const std::string_view part = rest.substr(0, rest.find('/'));
     rest.remove_prefix(part.size());

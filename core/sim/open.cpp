@@ -9,23 +9,25 @@
 namespace ckpt::sim {
 
 using core::Dentry;
-using core::Fd;
-using core::FdState;
 using core::File;
 using core::Inode;
 using core::Ref;
 
 core::FdTable& Kernel::files(Task& caller) {
   Process& p = *caller.process;
-  if (!p.files) p.files = new core::FdTable;
+  if (!p.files) {
+    p.files = m_.files().new_table();
+    m_.publish(p);
+  }
   return *p.files;
 }
 
 long Kernel::install(Task& caller, Ref<File> file, int fd, bool cloexec) {
-  core::FdTable& table = files(caller);
-  if (fd < 0) fd = table.lowest_free(0);
-  table.put({fd, cloexec, FdState::live, std::move(file)});
-  return fd;
+  return files(caller).open(file, {.at = fd, .cloexec = cloexec});
+}
+
+long Kernel::use(Task& caller, int fd, core::Rights need, Ref<File>* file) {
+  return files(caller).use(fd, need, file);
 }
 
 namespace {
@@ -70,7 +72,7 @@ long Kernel::find_or_make(const OpenArgs& args, const Place& place, Ref<Dentry>*
   }
   if (!creates && place.missing()) return -ENOENT;
   if (creates && place.dir->removed) return -ENOENT;
-  Ref<Inode> inode = m_.file_system().new_inode(args.mode & core::kModeFormat);
+  Ref<Inode> inode = m_.file_system().new_inode(args.mode);
   const bool is_new = creates && (flags & kOpenExcl || place.dir->inode->complete);
   if (is_new) inode->mode = core::kModeRegular;
   if (is_new) inode->size = 0;
@@ -120,7 +122,7 @@ long Kernel::open(Task& caller, const OpenArgs& args, int want) {
   file->flags = kept(flags);
   file->dentry = entry;
   file->inode = entry->inode;
-  if (file->inode->untyped()) file->inode->mode = args.mode & core::kModeFormat;
+  if (file->inode->untyped()) file->inode->mode = args.mode;
   file->mode = file->inode->mode;
   if (flags & kOpenTrunc && !(flags & kOpenPath) && !file->inode->is(core::kModeChar) &&
       !file->inode->is(core::kModeFifo))
@@ -143,22 +145,26 @@ long Kernel::open_nameless(Task& caller, const OpenArgs& args, int want) {
 }
 
 long Kernel::close(Task& caller, int fd) {
-  return files(caller).close(fd) ? 0 : -EBADF;
+  return files(caller).close(fd);
 }
 
 long Kernel::close_range(Task& caller, unsigned first, unsigned last, unsigned flags) {
   if (flags & ~(kCloseRangeUnshare | kCloseRangeCloexec) || first > last) return -EINVAL;
-  if (flags & kCloseRangeUnshare) unshare(caller, kCloneFiles);
-  const auto in_range = [=](const Fd& fd) {
-    const auto n = static_cast<unsigned>(fd.fd);
-    return n >= first && n <= last;
-  };
+  if (flags & kCloseRangeUnshare)
+    if (const long error = unshare_files(*caller.process)) return error;
   core::FdTable& table = files(caller);
-  if (flags & kCloseRangeCloexec) {
-    for (Fd& fd : table.fds) fd.cloexec |= in_range(fd);
-  } else {
-    table.close_if(in_range);
-  }
+  flags& kCloseRangeCloexec ? table.set_cloexec_range(first, last) : table.close_range(first, last);
+  return 0;
+}
+
+// One of two ends; if the second cannot be opened, nor is the first.
+long Kernel::install_end(Task& caller, Ref<File> file, int end, std::uint32_t flags, int fds[2],
+                         const int want[2]) {
+  const long fd =
+      install(caller, std::move(file), want ? want[end] : -1, (flags & kOpenCloexec) != 0);
+  if (fd < 0 && end == 1) files(caller).close(fds[0]);
+  if (fd < 0) return fd;
+  fds[end] = static_cast<int>(fd);
   return 0;
 }
 
@@ -176,8 +182,8 @@ long Kernel::pipe2(Task& caller, std::uint32_t flags, int fds[2], const int want
     file->inode = inode;
     file->attach(pipe);
     file->path = name;
-    fds[end] = static_cast<int>(
-        install(caller, std::move(file), want ? want[end] : -1, (flags & kOpenCloexec) != 0));
+    if (const long error = install_end(caller, std::move(file), end, flags, fds, want))
+      return error;
   }
   return 0;
 }
@@ -191,8 +197,8 @@ long Kernel::socketpair(Task& caller, std::uint32_t flags, int fds[2], const int
     file->flags = (flags & kOpenNonblock) | kOpenReadWrite;
     file->attach(ways[end], ways[1 - end]);
     file->path = "socket";
-    fds[end] = static_cast<int>(
-        install(caller, std::move(file), want ? want[end] : -1, (flags & kOpenCloexec) != 0));
+    if (const long error = install_end(caller, std::move(file), end, flags, fds, want))
+      return error;
   }
   return 0;
 }

@@ -10,6 +10,7 @@ namespace ckpt::sim {
 
 using core::File;
 using core::Inode;
+using core::Ref;
 
 namespace {
 
@@ -28,16 +29,10 @@ bool is_directory(const File& file) {
   return (file.mode & core::kModeFormat) == core::kModeDirectory;
 }
 
-// Of an opaque file it is not known how it was opened.
-long check_access(const File& file, bool is_write) {
-  if (file.type == format::kFileOpaque) return 0;
-  if (file.flags & kOpenPath) return -EBADF;
-  const std::uint32_t access = file.flags & kOpenAccess;
-  return (is_write ? access == 0 : access == kOpenWrite) ? -EBADF : 0;
-}
-
 void grow(File& file, std::uint64_t end) {
-  if (file.inode && file.inode->size) file.inode->size = std::max(*file.inode->size, end);
+  if (!file.inode) return;
+  const std::lock_guard guard(core::names_lock());
+  if (file.inode->size) file.inode->size = std::max(*file.inode->size, end);
 }
 
 }  // namespace
@@ -45,8 +40,9 @@ void grow(File& file, std::uint64_t end) {
 long Kernel::lseek(Task& caller, int fd, std::int64_t offset, int whence,
                    std::optional<std::int64_t> result) {
   enum { kSet, kCur, kEnd, kData, kHole };
-  File* const file = usable(caller, fd);
-  if (!file) return -EBADF;
+  Ref<File> file;
+  if (const long error = use(caller, fd, core::kRightPosition, &file)) return error;
+  const std::lock_guard guard(file->lock);
   if (whence < kSet || whence > kHole) return -EINVAL;
   if (!can_seek(*file)) return -ESPIPE;
   Inode* const inode = file->inode.get();
@@ -62,6 +58,7 @@ long Kernel::lseek(Task& caller, int fd, std::int64_t offset, int whence,
     if (whence == kEnd || whence == kHole) base = static_cast<std::int64_t>(size);
     result = whence == kHole ? base : base + offset;
   } else if (whence == kEnd && *result >= offset && is_regular(*file) && inode) {
+    const std::lock_guard names(core::names_lock());
     inode->size = static_cast<std::uint64_t>(*result - offset);
   }
   if (*result < 0) return -EINVAL;
@@ -71,10 +68,11 @@ long Kernel::lseek(Task& caller, int fd, std::int64_t offset, int whence,
 
 long Kernel::transfer(Task& caller, int fd, std::uint64_t bytes, bool is_write,
                       std::string_view data, bool more) {
-  const core::Fd* entry = files(caller).find(fd);
-  if (!entry) return -EBADF;
-  File& file = *entry->file;
-  if (const long error = check_access(file, is_write)) return error;
+  Ref<File> used;
+  if (const long error = use(caller, fd, is_write ? core::kRightWrite : core::kRightRead, &used))
+    return error;
+  File& file = *used;
+  const std::lock_guard guard(file.lock);
   if (file.pipe) {
     if (!is_write) {
       if (bytes > file.pipe->in_flight() && !file.pipe->uncertain && !more) return kWouldBlock;
@@ -92,10 +90,9 @@ long Kernel::transfer(Task& caller, int fd, std::uint64_t bytes, bool is_write,
 }
 
 long Kernel::read(Task& caller, int fd, std::uint64_t bytes) {
-  const core::Fd* entry = files(caller).find(fd);
-  if (!entry) return -EBADF;
-  File& file = *entry->file;
-  if (const long error = check_access(file, false)) return error;
+  Ref<File> used;
+  if (const long error = use(caller, fd, core::kRightRead, &used)) return error;
+  const File& file = *used;
   if (is_directory(file)) return -EISDIR;
   if (file.pipe) {
     const core::Pipe& pipe = *file.pipe;
@@ -110,10 +107,9 @@ long Kernel::read(Task& caller, int fd, std::uint64_t bytes) {
 }
 
 long Kernel::write(Task& caller, int fd, std::uint64_t bytes) {
-  const core::Fd* entry = files(caller).find(fd);
-  if (!entry) return -EBADF;
-  const File& file = *entry->file;
-  if (const long error = check_access(file, true)) return error;
+  Ref<File> used;
+  if (const long error = use(caller, fd, core::kRightWrite, &used)) return error;
+  const File& file = *used;
   const core::Pipe* pipe = file.out ? file.out.get() : file.pipe.get();
   if (pipe && pipe->readers == 0 && bytes > 0) return -EPIPE;
   return transfer(caller, fd, bytes, true);
@@ -138,8 +134,8 @@ long Kernel::truncate(Task& caller, std::string_view path, std::int64_t size) {
 
 long Kernel::ftruncate(Task& caller, int fd, std::int64_t size) {
   if (size < 0) return -EINVAL;
-  File* const file = usable(caller, fd);
-  if (!file) return -EBADF;
+  Ref<File> file;
+  if (const long error = use(caller, fd, core::kRightPosition, &file)) return error;
   if (file->type == format::kFileOpaque) return 0;
   if (!is_regular(*file) || (file->flags & kOpenAccess) == 0) return -EINVAL;
   if (file->inode) file->inode->size = static_cast<std::uint64_t>(size);
@@ -147,8 +143,8 @@ long Kernel::ftruncate(Task& caller, int fd, std::int64_t size) {
 }
 
 long Kernel::extend(Task& caller, int fd, std::uint64_t end) {
-  File* const file = usable(caller, fd);
-  if (!file) return -EBADF;
+  Ref<File> file;
+  if (const long error = use(caller, fd, core::kRightPosition, &file)) return error;
   grow(*file, end);
   return 0;
 }

@@ -37,7 +37,7 @@ bool follows(Last how, bool slash) {
 
 }  // namespace
 
-long Kernel::start_of_walk(Task& caller, const At& at, Dentry** start) {
+long Kernel::start_of_walk(Task& caller, const At& at, Ref<Dentry>* start) {
   core::FileSystem& all = m_.file_system();
   if (at.path.starts_with('/')) return *start = &all.root(), 0;
   if (at.dirfd == kAtCwd) {
@@ -45,25 +45,24 @@ long Kernel::start_of_walk(Task& caller, const At& at, Dentry** start) {
     const bool known = context && context->pwd;
     return *start = known ? context->pwd.get() : &all.unknown_place(), 0;
   }
-  const core::Fd* fd = files(caller).find(at.dirfd);
-  if (!fd) return -EBADF;
-  core::File& file = *fd->file;
+  Ref<core::File> file;
+  if (const long error = use(caller, at.dirfd, core::kNoRights, &file)) return error;
   // An fd that no line opened, and that is used as a directory.
-  if (file.type == format::kFileOpaque && !file.dentry) {
-    file.dentry = all.new_root();
-    file.inode = file.dentry->inode;
+  if (file->type == format::kFileOpaque && !file->dentry) {
+    file->dentry = all.new_root();
+    file->inode = file->dentry->inode;
   }
-  if (!file.dentry || !enter_directory(*file.inode)) return -ENOTDIR;
-  return *start = file.dentry.get(), 0;
+  if (!file->dentry || !enter_directory(*file->inode)) return -ENOTDIR;
+  return *start = file->dentry, 0;
 }
 
 long Kernel::walk(Task& caller, const At& at, Last how, Place* place) {
   if (at.path.empty()) return -ENOENT;
   if (at.path.size() >= kPathMax) return -ENAMETOOLONG;
-  Dentry* here = nullptr;
-  if (const long error = start_of_walk(caller, at, &here)) return error;
+  Ref<Dentry> hold;
+  if (const long error = start_of_walk(caller, at, &hold)) return error;
+  Dentry* here = hold.get();
   *place = {nullptr, here->parent ? "." : "/", here, false};
-  Ref<Dentry> hold = here;
   int links = 0;
   std::string rest(at.path);
   for (;;) {

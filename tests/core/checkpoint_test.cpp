@@ -389,12 +389,12 @@ TEST_CASE("Shared tables and files are written once", "[core][LC-1]") {
   Fixture f;
   Process& sh = f.leader(f.m.world(), 100);
   Process& child = f.process(sh, 101);
-  sh.files = new FdTable;
+  sh.files = f.m.files().new_table();
   Ref<File> log = new File;
   log->path = "/tmp/log";
   log->offset = 42;
-  sh.files->put({3, true, FdState::live, log});
-  sh.files->put({1, false, FdState::live, log});
+  sh.files->open(log, {.at = 3, .cloexec = true});
+  sh.files->open(log, {.at = 1});
   child.files = sh.files;
   Recorder out;
   REQUIRE(checkpoint(f.m, sh, {}, out));
