@@ -56,10 +56,8 @@ const char* record_name(std::uint32_t type) {
 
 std::string feature_names(std::uint64_t features) {
   constexpr std::pair<std::uint64_t, const char*> kNames[] = {
-      {kFeatureNestedNs, "nested pid namespaces"},
-      {kFeatureFiles, "files"},
-      {kFeatureUnknownIds, "unknown ids"},
-      {kFeatureLocks, "locks"},
+      {kFeatureNestedNs, "nested pid namespaces"}, {kFeatureFiles, "files"},
+      {kFeatureUnknownIds, "unknown ids"},         {kFeatureLocks, "locks"},
       {kFeaturePipes, "contents of pipes"},
   };
   std::string names;
