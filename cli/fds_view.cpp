@@ -10,6 +10,7 @@
 #include "cli/file_findings.h"
 #include "cli/image_json.h"
 #include "cli/views.h"
+#include "format/describe.h"
 
 namespace ckpt::cli {
 
@@ -48,6 +49,9 @@ class FdsPrinter {
                                    const std::vector<Holder>& holders, bool own_file) const;
   void now(std::uint32_t file);
   [[nodiscard]] std::string sharing(std::uint32_t table, const format::FileDesc& fd) const;
+  [[nodiscard]] std::string ends(std::uint32_t table, const format::FileDesc& fd) const;
+  [[nodiscard]] std::string contents(std::uint32_t table, const format::FileDesc& fd,
+                                     const format::File& file) const;
 
   Out& out_;
   const Style& style_;
@@ -145,6 +149,7 @@ void FdsPrinter::row(std::uint32_t table, const format::FileDesc& fd) {
   for (std::size_t i = 1; i < names.size(); ++i)
     if (names[i] != "O_LARGEFILE") extra += " " + names[i];
   if (fd.fd_close_on_exec != 0) extra += " close-on-exec";
+  extra += contents(table, fd, f.file);
   const std::string shared = sharing(table, fd);
   const std::string type = file_type_name(f.file);
   const bool seekable = type == "regular" || type == "directory";
@@ -164,6 +169,23 @@ void FdsPrinter::now(std::uint32_t file) {
   for (const host::FileFinding& f : at->findings)
     out_ << std::string(kFileColumn, ' ')
          << (f.fatal ? style_.red(f.message()) : style_.yellow(f.message())) << "\n";
+}
+
+// What is in flight behind a reading end, and the locks that fdinfo would show for this fd: those
+// of the open file and those of this table.
+std::string FdsPrinter::contents(std::uint32_t table, const format::FileDesc& fd,
+                                 const format::File& file) const {
+  std::string text;
+  const auto flight = facts_.in_flight.find(file.pipe_objref);
+  if (flight != facts_.in_flight.end() && (file.f_flags & 3) != 1)
+    text += flight->second.uncertain ? "  not known what is in flight"
+                                     : "  " + count_of(flight->second.bytes, "byte") + " in flight";
+  const auto locks = facts_.locks.find(fd.fd_objref);
+  if (locks == facts_.locks.end()) return text;
+  for (const format::FileLock* lock : locks->second)
+    if (lock->table_objref == 0 || lock->table_objref == image_.file_tables[table].ref)
+      text += "  lock: " + format::lock_text(*lock);
+  return text;
 }
 
 // "9846:1, 9848:1, +5": process and descriptor of all `holders` but this one itself, which is among
@@ -192,16 +214,35 @@ std::string FdsPrinter::sharing(std::uint32_t table, const format::FileDesc& fd)
   const std::uint32_t at = file_at_.at(fd.fd_objref);
   std::string s = others(table, fd, holders_[at], true);
   if (!s.empty()) s = "(also " + s + ")";
+  const std::string other = ends(table, fd);
+  return other + (s.empty() || other.empty() ? s : "  " + s);
+}
+
+// Who holds the other ends of a pipe, or the other end of a socket pair.
+std::string FdsPrinter::ends(std::uint32_t table, const format::FileDesc& fd) const {
+  const std::uint32_t at = file_at_.at(fd.fd_objref);
   const format::File& file = image_.files[at].file;
-  if (file.pipe_objref == 0) return s;
-  const bool writes = (file.f_flags & 3) != 0;
-  std::string ends;
-  for (const std::uint32_t other : pipes_.at(file.pipe_objref)) {
-    if (other == at || ((image_.files[other].file.f_flags & 3) != 0) == writes) continue;
-    ends += (ends.empty() ? "" : ", ") + others(table, fd, holders_[other], false);
+  if (file.pipe_objref == 0) return {};
+  const bool socket = file.f_type == format::kFileSocket;
+  const std::uint32_t access = file.f_flags & 3;
+  std::int32_t pipe = file.pipe_objref;
+  if (socket) {
+    const auto peer = facts_.peers.find(pipe);
+    pipe = peer == facts_.peers.end() ? 0 : peer->second;
   }
-  if (ends.empty()) ends = "outside";
-  return (writes ? "to " : "from ") + ends + (s.empty() ? "" : "  " + s);
+  std::string names;
+  const auto files = pipes_.find(pipe);
+  if (files != pipes_.end())
+    for (const std::uint32_t other : files->second) {
+      const std::uint32_t theirs = image_.files[other].file.f_flags & 3;
+      if (other == at || (!socket && access != 2 && (theirs == access || theirs == 3))) continue;
+      names += (names.empty() ? "" : ", ") + others(table, fd, holders_[other], false);
+    }
+  if (names.empty() && !socket && access == 2) return {};  // it is both ends itself
+  return (socket || access == 2 ? "with "
+          : access == 1         ? "to "
+                                : "from ") +
+         (names.empty() ? "outside" : names);
 }
 
 }  // namespace

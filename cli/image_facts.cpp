@@ -69,6 +69,17 @@ ImageFacts::ImageFacts(const format::Image& of)
   }
   for (const PidUse& use : uses) ghosts += use.ghost();
   link_children(*this);
+  for (const format::ImagePipeBuf& buf : image.pipe_bufs) {
+    InFlight& f = in_flight[buf.head.pipe_objref];
+    f.bytes += buf.head.length;
+    f.known &= buf.head.flags == 0;
+    f.uncertain = buf.head.flags == format::kPipeUncertain;
+  }
+  for (const format::FileLock& lock : image.locks) locks[lock.file_objref].push_back(&lock);
+  for (const format::SocketPair& pair : image.socket_pairs) {
+    peers[pair.one] = pair.other;
+    peers[pair.other] = pair.one;
+  }
 }
 
 ProcessState ImageFacts::state(const ProcessFacts& p) const {

@@ -34,6 +34,13 @@ struct PidUse {
   [[nodiscard]] bool ghost() const { return task == kNone && process == kNone; }
 };
 
+// What is in flight in a pipe.
+struct InFlight {
+  std::uint64_t bytes = 0;  // how many, if it is known
+  bool known = true;        // all of them are in the image
+  bool uncertain = false;   // not even how many
+};
+
 class ImageFacts {
  public:
   explicit ImageFacts(const format::Image& image);
@@ -43,6 +50,10 @@ class ImageFacts {
   std::vector<PidUse> uses;             // by pid object
   std::vector<std::uint32_t> ns_inits;  // by namespace: the process that is its init, or kNone
   std::size_t ghosts = 0;
+  std::unordered_map<std::int32_t, InFlight>
+      in_flight;  // by pipe_objref; those that hold something
+  std::unordered_map<std::int32_t, std::vector<const format::FileLock*>> locks;  // by file_objref
+  std::unordered_map<std::int32_t, std::int32_t> peers;  // of a socket pair, by pipe_objref
 
   [[nodiscard]] const format::TreeEntry& leader(const ProcessFacts& p) const {
     return image.tree[p.first];

@@ -70,6 +70,7 @@ class ImageJson {
   void pids();
   void tasks();
   void files();
+  void contents(const format::ImageFile& file, json::object& o) const;
   [[nodiscard]] json::object task(const ProcessFacts& p) const;
   [[nodiscard]] json::value nr(std::int32_t ref) const {
     const auto n = facts_.root_nr(ref);
@@ -188,6 +189,7 @@ json::object ImageJson::task(const ProcessFacts& p) const {
   for (std::uint32_t i = 0; i < p.threads; ++i) lwps.push_back(nr(image_.tree[p.first + i].pid));
   o["lwps"] = std::move(lwps);
   o["fds"] = fds(p);
+  if (const format::ImageFileTable* own = table(p)) o["table"] = own->ref;
   o["exit_signal"] = t.exit_signal.value();
   o["exit_code"] = state == ProcessState::zombie ? json::value(t.exit_code.value()) : json::value();
   o["subreaper"] = kin.subreaper > 1 ? json::value() : json::value(kin.subreaper == 1);
@@ -222,8 +224,38 @@ void ImageJson::files() {
     o["offset"] = unknown ? json::value() : json::value(f.file.f_pos.value());
     o["deleted"] = f.file.deleted != 0;
     if (f.file.pipe_objref != 0) o["pipe"] = f.file.pipe_objref.value();
+    if (f.file.ino != 0) o["inode"] = {{"dev", f.file.dev.value()}, {"ino", f.file.ino.value()}};
+    contents(f, o);
     array.add(o);
   }
+}
+
+// What is in flight (for a reading end) and the locks, where there are any.
+void ImageJson::contents(const format::ImageFile& file, json::object& o) const {
+  const std::int32_t pipe = file.file.pipe_objref;
+  if (const auto peer = facts_.peers.find(pipe); peer != facts_.peers.end())
+    o["peer"] = peer->second;
+  const auto flight = facts_.in_flight.find(pipe);
+  if (flight != facts_.in_flight.end() && (file.file.f_flags & 3) != 1) {
+    const InFlight& f = flight->second;
+    o["in_flight"] = {{"bytes", f.uncertain ? json::value() : json::value(f.bytes)},
+                      {"known", f.known}};
+  }
+  const auto found = facts_.locks.find(file.ref);
+  if (found == facts_.locks.end()) return;
+  json::array locks;
+  for (const format::FileLock* at : found->second) {
+    const format::FileLock& lock = *at;
+    const char* const kinds[] = {"", "fcntl", "ofd", "flock"};
+    json::object l;
+    l["kind"] = kinds[lock.kind];
+    l["type"] = lock.exclusive != 0 ? "write" : "read";
+    l["start"] = lock.start.value();
+    l["end"] = lock.end == format::kLockEnd ? json::value() : json::value(lock.end.value());
+    if (lock.table_objref != 0) l["table"] = lock.table_objref.value();
+    locks.push_back(std::move(l));
+  }
+  o["locks"] = std::move(locks);
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ Result<std::unique_ptr<LiveTree>> LiveTree::capture(const Console& console, pid_
 
 Result<DumpSource> LiveTree::source(const Console& console) {
   CKPT_TRY(DumpSource source, mirrored(console, tree_->snapshot()));
-  bodies_->complete(*source.root);
+  CKPT_CHECK(bodies_->complete(*source.root));
   source.bodies = bodies_.get();
   return source;
 }

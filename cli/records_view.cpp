@@ -38,7 +38,9 @@ class ProcessFilter {
       first_ref_ = static_cast<std::int32_t>(pids.offset.value());
     }
     if (type == RecordType::task) ++task_;
-    if (type == RecordType::tail) task_ = 0;
+    if (type == RecordType::tail || type == RecordType::socket_pair ||
+        type == RecordType::file_lock || type == RecordType::pipe_buf)
+      task_ = 0;
     last_ = type;
     return task_ > 0 && task_ <= wanted_.size() && wanted_[task_ - 1];
   }

@@ -179,7 +179,7 @@ bool Checkpoint::never_in(Process& p, const Pid& session) const {
 
 void Checkpoint::collect_process(Process& p, std::optional<Error>& obstacle) {
   has_unknown_ |= p.subreaper == Tri::unknown;
-  has_files_ |= p.files != nullptr;
+  if (p.files) look_for_contents(*p.files);
   // A group lies within one session. In a session of the tree's own it is inside, whoever else may
   // be in it: nobody could inherit it from whoever restarts, who is in another session.
   const bool session_inside = !outside(*p.session) || made_below(*p.session);
@@ -247,6 +247,8 @@ std::uint64_t Checkpoint::features() const {
   if (has_files_) bits |= kFeatureFiles;
   if (has_unknown_) bits |= kFeatureUnknownIds;
   if (options_.bodies) bits |= kFeatureMemory;
+  if (has_locks_) bits |= kFeatureLocks;
+  if (has_pipes_) bits |= kFeaturePipes;
   return bits;
 }
 

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "core/machine.h"
@@ -107,6 +108,13 @@ class Checkpoint {
   std::int32_t write_files(format::RecordSink& out, FdTable& table);
   std::int32_t write_file(format::RecordSink& out, File& file);
   std::int32_t write_fs(format::RecordSink& out, FsContext& fs);
+  // checkpoint_contents.cpp: what stands behind all tasks.
+  void look_for_contents(const FdTable& table);
+  void note_contents(const File& file, bool pipe_is_new);
+  void note_locks(const FdTable& table);
+  void write_socket_pairs(format::RecordSink& out) const;
+  void write_locks(format::RecordSink& out) const;
+  void write_pipes(format::RecordSink& out) const;
 
   Machine& machine_;
   Process& root_;
@@ -123,6 +131,11 @@ class Checkpoint {
   std::unordered_map<const Pid*, bool> made_below_;
   bool inherits_pgrp_ = false, inherits_session_ = false;  // the root task's are from outside
   bool has_files_ = false, has_unknown_ = false, has_child_ns_ = false;
+  bool has_locks_ = false, has_pipes_ = false;
+  std::unordered_set<const Pipe*> ways_in_, ways_out_;  // of socket pairs
+  std::vector<const File*> sockets_, lockers_;          // written: ends of pairs; owners of locks
+  std::vector<const FdTable*> locking_tables_;
+  std::vector<const Pipe*> pipes_;  // written, and not empty
   std::size_t nr_tasks_ = 0;
   std::uint32_t nr_pids_ = 0, nr_vpids_ = 0;
   std::int32_t first_ns_ = 0;

@@ -25,6 +25,9 @@ Status Checkpoint::write(RecordSink& out) {
       [&](const Process& p) {
         for (const Task& task : p.threads) write_task(out, task);
       });
+  write_socket_pairs(out);
+  write_locks(out);
+  write_pipes(out);
   if (options_.bodies) {
     out.new_frame();
     CKPT_CHECK(options_.bodies->write_contents(out, objhash_));
@@ -175,6 +178,7 @@ std::int32_t Checkpoint::write_files(RecordSink& out, FdTable& table) {
     desc.fd_pending = fd.state == FdState::pending ? 1 : 0;
     out.record(RecordType::file_desc, desc);
   }
+  note_locks(table);
   return ref;
 }
 
@@ -190,13 +194,16 @@ std::int32_t Checkpoint::write_file(RecordSink& out, File& file) {
   r.f_pos = file.offset;
   bool pipe_is_new = false;
   r.pipe_objref = file.pipe ? objhash_.lookup_add(*file.pipe, &pipe_is_new) : 0;
-  r.deleted = file.deleted ? 1 : 0;
-  r.dev = file.dev;
-  r.ino = file.ino;
-  r.size = file.size;
-  r.mtime_ns = file.mtime_ns;
+  r.deleted = file.deleted() ? 1 : 0;
+  if (const Inode* inode = file.inode.get()) {
+    r.dev = inode->dev;
+    r.ino = inode->ino;
+    r.size = inode->size.value_or(0);
+    r.mtime_ns = inode->mtime_ns;
+  }
   out.record(RecordType::file, r);
-  out.text(RecordType::file_name, file.path);
+  out.text(RecordType::file_name, file.name());
+  note_contents(file, pipe_is_new);
   return ref;
 }
 
@@ -210,7 +217,7 @@ std::int32_t Checkpoint::write_fs(RecordSink& out, FsContext& fs) {
   r.umask_known = fs.umask_known ? 1 : 0;
   out.record(RecordType::fs, r);
   out.text(RecordType::string, fs.root);
-  out.text(RecordType::string, fs.cwd);
+  out.text(RecordType::string, fs.cwd());
   return ref;
 }
 

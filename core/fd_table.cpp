@@ -43,30 +43,35 @@ int FdTable::put(Place place, Ref<ClientFile> client, Ref<LazyHolder> holder, Dr
   return fd;
 }
 
+int FdTable::replace(Place place, Ref<ClientFile> client, Ref<LazyHolder> holder) {
+  Dropped dropped;
+  int fd = 0;
+  {
+    const std::lock_guard guard(lock_);
+    fd = put(place, std::move(client), std::move(holder), &dropped);
+  }
+  if (dropped.client || dropped.holder) closed(dropped);
+  return fd;
+}
+
 int FdTable::open(const Ref<File>& file, Place place) {
   assert_no_lock_held();
   const Ref<FileServer> server = domain_->server_of(*file);
   ObjectHandle handle;
   if (const int error = server->give_access(file, id_, &handle)) return error;
   const Ref<ClientFile> client = new ClientFile(std::move(handle), id_, server->kind());
-  Dropped dropped;
-  const std::lock_guard guard(lock_);
-  return put(place, client, nullptr, &dropped);
+  return replace(place, client, nullptr);
 }
 
 int FdTable::open_pending(Ref<LazyHolder> holder, Place place) {
   assert_no_lock_held();
-  Dropped dropped;
-  const std::lock_guard guard(lock_);
-  return put(place, nullptr, std::move(holder), &dropped);
+  return replace(place, nullptr, std::move(holder));
 }
 
 int FdTable::dup(int fd, Place place) {
   Ref<ClientFile> client;
   if (const int error = client_of(fd, &client)) return error;
-  Dropped dropped;
-  const std::lock_guard guard(lock_);
-  return put(place, client, nullptr, &dropped);
+  return replace(place, client, nullptr);
 }
 
 int FdTable::close(int fd, Ref<File>* file) {
@@ -79,7 +84,8 @@ int FdTable::close(int fd, Ref<File>* file) {
     dropped = {std::move(at->client), lazy_.take(fd)};
     slots_.erase(at);
   }
-  if (file) *file = file_of(dropped);
+  Ref<File> was = closed(dropped);
+  if (file) *file = std::move(was);
   return 0;
 }
 
@@ -88,12 +94,15 @@ template <class Which>
 void FdTable::close_if(Which which) {
   assert_no_lock_held();
   std::vector<Dropped> dropped;
-  const std::lock_guard guard(lock_);
-  std::erase_if(slots_, [&](Slot& slot) {
-    if (!which(slot)) return false;
-    dropped.push_back({std::move(slot.client), lazy_.take(slot.fd)});
-    return true;
-  });
+  {
+    const std::lock_guard guard(lock_);
+    std::erase_if(slots_, [&](Slot& slot) {
+      if (!which(slot)) return false;
+      dropped.push_back({std::move(slot.client), lazy_.take(slot.fd)});
+      return true;
+    });
+  }
+  for (const Dropped& fd : dropped) closed(fd);
 }
 
 void FdTable::close_range(unsigned first, unsigned last) {
@@ -135,6 +144,14 @@ Ref<File> FdTable::file_of(const Dropped& refers) {
                                   : refers.holder->handle().server->file(
                                         refers.holder->handle(), kKernelClient, kNoRights, &file);
   CKPT_ASSERT(error == 0);
+  return file;
+}
+
+// An O_PATH fd was never open as far as locks go.
+Ref<File> FdTable::closed(const Dropped& fd) const {
+  constexpr std::uint32_t kPathOnly = 010000000;
+  Ref<File> file = file_of(fd);
+  if (file->inode && !(file->flags & kPathOnly)) file->inode->locks.drop(this);
   return file;
 }
 

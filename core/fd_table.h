@@ -24,6 +24,8 @@
 // - Slots are ascending by fd. They are a sorted array and no bitmaps as K42's, because an image or
 //   a history that is not trusted may use any fd up to kMaxFds.
 //
+// A POSIX lock is a table's (core/locks.h): it ends when the table closes any fd on the file.
+//
 // Every member function can be called from any thread.
 #pragma once
 
@@ -131,10 +133,13 @@ class FdTable : public SharedObject {
   Slot* slot(int fd) { return const_cast<Slot*>(std::as_const(*this).slot(fd)); }
   [[nodiscard]] int lowest_free_slot(int from) const;
   int put(Place place, Ref<ClientFile> client, Ref<LazyHolder> holder, Dropped* dropped);
+  int replace(Place place, Ref<ClientFile> client, Ref<LazyHolder> holder);
   template <class Which>
   void close_if(Which which);
   int client_of(int fd, Ref<ClientFile>* client);
   [[nodiscard]] static Ref<File> file_of(const Dropped& refers);
+  // What closing an fd ends: the table's POSIX locks on the file. Not under the lock.
+  Ref<File> closed(const Dropped& fd) const;
   void commit(FdTable& child, const Given& given, bool keep_live, Slots* released);
 
   const Ref<FileDomain> domain_;

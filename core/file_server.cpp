@@ -31,11 +31,6 @@ ServerKind kind_of(const File& file) {
 
 }  // namespace
 
-Pipe::Pipe() = default;
-Pipe::~Pipe() = default;
-File::File() = default;
-File::~File() = default;
-
 Ref<FdTable> FileDomain::new_table() {
   return new FdTable(this);
 }
@@ -227,14 +222,20 @@ int FileServer::file(const ObjectHandle& handle, ClientId caller, Rights need, R
 
 int FileServer::get_status(const File& file, FileStatus* status) {
   const std::lock_guard guard(file.lock);
-  *status = {file.type, file.mode, file.flags,  file.dev,
-             file.ino,  file.size, file.offset, file.mtime_ns};
+  *status = {file.type, file.mode, file.flags, 0, 0, 0, file.offset, 0};
+  if (const Inode* inode = file.inode.get()) {
+    const std::lock_guard names(names_lock());
+    status->dev = inode->dev;
+    status->ino = inode->ino;
+    status->size = inode->size.value_or(0);
+    status->mtime_ns = inode->mtime_ns;
+  }
   return 0;
 }
 
 int FileServer::get_path(const File& file, std::string* path) {
-  *path = file.path;
-  if (file.deleted) *path += " (deleted)";
+  *path = file.name();
+  if (file.deleted()) *path += " (deleted)";
   return 0;
 }
 
@@ -242,7 +243,10 @@ boost::intrusive_ptr<TransferData> FileServer::transfer_data(const File& file) {
   std::string name;
   if (kind_ == ServerKind::directory) get_path(file, &name);
   const std::lock_guard guard(file.lock);
-  return new TransferData(domain_, {0, kind_, file.flags, file.mode, file.dev, file.ino}, name);
+  return new TransferData(domain_,
+                          {0, kind_, file.flags, file.mode, file.inode ? file.inode->dev : 0,
+                           file.inode ? file.inode->ino : 0},
+                          name);
 }
 
 }  // namespace ckpt::core

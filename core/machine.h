@@ -72,6 +72,7 @@ class Machine {
   // The child becomes the last of the new parent's children.
   void set_parent(Process& child, Process& parent);
 
+  [[nodiscard]] FileSystem& file_system() { return file_system_; }
   // The server that others can ask about the fds of the machine's processes, from any thread; the
   // processes that there are register with it. There is none, and no cost of one, until then.
   void start_fd_server();
@@ -94,6 +95,7 @@ class Machine {
  private:
   void drop_if_unused(Pid& pid);
 
+  FileSystem file_system_;
   const Ref<FileDomain> files_{new FileDomain};
   Ref<FdServer> fd_server_;
   Ref<PidNs> root_ns_;

@@ -106,6 +106,14 @@ std::string print_record(const RecordView& record) {
   return line;
 }
 
+std::string lock_text(const FileLock& lock) {
+  std::string text = lock.kind == kLockFlock ? "flock" : lock.kind == kLockOfd ? "ofd" : "fcntl";
+  text += lock.exclusive ? " write" : " read";
+  if (lock.kind == kLockFlock) return text;
+  text += " " + std::to_string(lock.start) + "-";
+  return lock.end == kLockEnd ? text : text + std::to_string(lock.end);
+}
+
 boost::json::object record_json(const RecordView& record) {
   boost::json::object out;
   const char* name = record_name(record.type);

@@ -66,6 +66,8 @@ bool visit_record_struct(std::uint32_t type, F&& f) {
       return call(std::type_identity<FileDesc>{});
     case file:
       return call(std::type_identity<File>{});
+    case pipe_buf:
+      return call(std::type_identity<PipeBuf>{});
     case fs:
       return call(std::type_identity<Fs>{});
     case pid_ns:
@@ -82,8 +84,6 @@ bool visit_record_struct(std::uint32_t type, F&& f) {
       return call(std::type_identity<Cred>{});
     case task_creds:
       return call(std::type_identity<TaskCreds>{});
-    case pipe_buf:
-      return call(std::type_identity<PipeBuf>{});
     case mm:
       return call(std::type_identity<Mm>{});
     case vma:
@@ -102,6 +102,12 @@ bool visit_record_struct(std::uint32_t type, F&& f) {
       return call(std::type_identity<Platform>{});
     case posix_timer:
       return call(std::type_identity<PosixTimer>{});
+    case pipe_size:
+      return call(std::type_identity<PipeSize>{});
+    case file_lock:
+      return call(std::type_identity<FileLock>{});
+    case socket_pair:
+      return call(std::type_identity<SocketPair>{});
     case tail:
       return call(std::type_identity<Tail>{});
     case container:
@@ -137,6 +143,9 @@ std::string print_record(const RecordView& record);
 // The same as JSON: {"number", "offset", "type", "name" (null if unknown), "len", and "fields"
 // (an object), "text", or "bytes" (how many)}.
 boost::json::object record_json(const RecordView& record);
+
+// A lock for a person: "fcntl write 0-99", "ofd read 100-", "flock write".
+std::string lock_text(const FileLock& lock);
 
 // Text from an image for a terminal: control characters, bytes above 0x7e and the backslash as
 // \xNN.

@@ -66,6 +66,12 @@ struct ImageFs {
   std::string root, cwd;
 };
 
+// A piece of what is in flight in a pipe.
+struct ImagePipeBuf {
+  PipeBuf head{};
+  std::string bytes;  // head.length many if head.flags is 0; else none
+};
+
 struct Image {
   Header header{};
   std::string release, version, machine, nodename;
@@ -83,6 +89,9 @@ struct Image {
   std::vector<ImageFileTable> file_tables;
   std::vector<ImageFs> fs;
   ProcessImage process;  // memory, registers, signals, credentials
+  std::vector<SocketPair> socket_pairs;
+  std::vector<FileLock> locks;
+  std::vector<ImagePipeBuf> pipe_bufs;  // those of one pipe together, from the front
 
   [[nodiscard]] std::uint32_t ns_of(std::size_t pid_index) const {
     return pid_ns.empty() ? 0 : pid_ns[pid_index];

@@ -1,10 +1,13 @@
 // The reader behind read_image(): one record of look-ahead over a RecordSource. Internal to
 // format/. read_image.cpp reads the head, pids and tree; read_tasks.cpp the tasks and their
-// objects; read_process.cpp what they are made of; read_pages.cpp the contents after them.
+// objects; read_process.cpp what they are made of; read_contents.cpp what stands behind them;
+// read_pages.cpp the pages at the end.
 //
 // Invariant: record_ is the first record not yet taken; whoever reads its payload does so before
 // advance(). Every reference is checked when it is read, so objects stand before their users.
 #pragma once
+
+#include <unordered_set>
 
 #include "format/image.h"
 #include "format/objrefs.h"
@@ -76,22 +79,32 @@ class ImageReader {
   Status check_process_objs(const TaskObjs& objs) const;
 
   // read_pages.cpp
-  Status read_contents();
-  Status read_pipe();
+  Status read_memory();
+  Status read_pipe_size();
   Status read_pages();
   Status check_page_ref(const PageRef& ref, std::uint64_t nr_pages) const;
   void count_pages(const PageRef& ref, const std::vector<std::uint64_t>& hashes);
+  // read_contents.cpp
+  Status read_contents();
+  Status read_socket_pair();
+  Status read_lock();
+  Status read_pipe_buf();
+  [[nodiscard]] bool is_kind(std::int32_t ref, ObjKind kind) const {
+    return refs_.kind(ref) == kind;
+  }
 
   RecordSource& source_;
   PageSink* pages_;
   RecordView record_;
   Image image_;
   Objrefs refs_;
-  std::uint64_t vpids_ = 0;   // nr_vpids of PIDS
-  std::uint64_t texts_ = 0;   // bytes of the texts read
-  bool newer_minor_ = false;  // records may be longer than ours
   std::unordered_map<std::int32_t, std::size_t> mm_index_, shm_index_;  // by objref
   std::uint64_t contents_at_ = 0;  // offset in the stream where the contents begin; 0: not yet
+  std::uint64_t vpids_ = 0;        // nr_vpids of PIDS
+  std::uint64_t texts_ = 0;        // bytes of the texts read
+  std::uint64_t in_flight_ = 0;    // in all pipes
+  std::unordered_set<std::int32_t> paired_, filled_;  // pipes of a SOCKET_PAIR, a PIPE_BUF
+  bool newer_minor_ = false;                          // records may be longer than ours
 };
 
 }  // namespace ckpt::format

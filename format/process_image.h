@@ -69,11 +69,6 @@ struct ImageThread {
   std::int32_t cred = 0;  // objref
 };
 
-struct ImagePipe {
-  PipeBuf pipe{};
-  std::vector<std::byte> bytes;
-};
-
 struct ProcessImage {
   Platform platform{};
   std::vector<std::byte> vdso;
@@ -83,7 +78,7 @@ struct ProcessImage {
   std::vector<ImageSignal> signals;
   std::vector<ImageCred> creds;
   std::vector<ImageThread> threads;  // by index in tree
-  std::vector<ImagePipe> pipes;
+  std::vector<PipeSize> pipes;
 };
 
 // Takes page contents while an image is read: these do not stay in memory.

@@ -210,12 +210,12 @@ struct TaskCreds {
 };
 BOOST_DESCRIBE_STRUCT(TaskCreds, (), (cred_ref, ecred_ref))
 
-// PIPE_BUF: what waits in a pipe. Followed by a BUFFER.
-struct PipeBuf {
+// PIPE_SIZE: how much a pipe can hold.
+struct PipeSize {
   s32le pipe_objref;
   u32le capacity;  // fcntl(2), F_GETPIPE_SZ, bytes
 };
-BOOST_DESCRIBE_STRUCT(PipeBuf, (), (pipe_objref, capacity))
+BOOST_DESCRIBE_STRUCT(PipeSize, (), (pipe_objref, capacity))
 constexpr std::uint32_t kMaxPipe = 64U << 20;  // bytes
 
 static_assert(sizeof(Mm) == 136 && sizeof(Vma) == 96 && sizeof(PageRef) == 24);

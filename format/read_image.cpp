@@ -38,7 +38,8 @@ Result<Image> ImageReader::read() {
   CKPT_CHECK(read_namespaces());
   if (image_.has_memory()) CKPT_CHECK(read_platform());
   CKPT_CHECK(read_tasks());
-  if (image_.has_memory()) CKPT_CHECK(read_contents());
+  CKPT_CHECK(read_contents());
+  if (image_.has_memory()) CKPT_CHECK(read_memory());
   CKPT_CHECK(read_tail());
   return std::move(image_);
 }
@@ -317,7 +318,9 @@ Status ImageReader::check_features() {
   if (std::any_of(image_.objs.begin(), image_.objs.end(),
                   [](const TaskObjs& o) { return o.files_objref != 0; }))
     used |= kFeatureFiles;
-  const std::uint64_t said = image_.header.features & (kFeatureNestedNs | kFeatureFiles);
+  if (!image_.locks.empty()) used |= kFeatureLocks;
+  if (!image_.pipe_bufs.empty() || !image_.socket_pairs.empty()) used |= kFeaturePipes;
+  const std::uint64_t said = image_.header.features & ~std::uint64_t{kFeatureUnknownIds};
   if (used == said) return {};
   return bad("HEADER gives the features: " + feature_names(said) +
              "; but the image uses: " + feature_names(used));

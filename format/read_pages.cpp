@@ -1,4 +1,4 @@
-// ImageReader, fourth part: contents, which follow the metadata of all tasks.
+// ImageReader, last part: sizes of pipes, and pages, which follow all metadata.
 #include <algorithm>
 
 #include "format/hash.h"
@@ -6,26 +6,22 @@
 
 namespace ckpt::format {
 
-Status ImageReader::read_contents() {
+Status ImageReader::read_memory() {
   contents_at_ = record_.offset;
-  while (at(RecordType::pipe_buf)) CKPT_CHECK(read_pipe());
+  while (at(RecordType::pipe_size)) CKPT_CHECK(read_pipe_size());
   while (at(RecordType::pgarr)) CKPT_CHECK(read_pages());
   return {};
 }
 
-Status ImageReader::read_pipe() {
-  ImagePipe pipe;
-  CKPT_CHECK(take(RecordType::pipe_buf, pipe.pipe));
-  if (refs_.kind(pipe.pipe.pipe_objref) != ObjKind::pipe)
-    return bad("pipe_objref " + std::to_string(pipe.pipe.pipe_objref) + " is no pipe");
-  if (pipe.pipe.capacity > kMaxPipe) return bad("capacity is above 64 MiB");
-  const std::uint32_t capacity = pipe.pipe.capacity;
-  CKPT_CHECK(advance());
-  CKPT_CHECK(take_bytes(0, capacity, pipe.bytes));
-  texts_ += pipe.bytes.size();
-  if (texts_ > 1ULL << 30) return bad("more than 1 GiB of texts and pipe contents");
-  image_.process.pipes.push_back(std::move(pipe));
-  return {};
+Status ImageReader::read_pipe_size() {
+  PipeSize pipe{};
+  CKPT_CHECK(take(RecordType::pipe_size, pipe));
+  if (refs_.kind(pipe.pipe_objref) != ObjKind::pipe)
+    return bad("pipe_objref " + std::to_string(pipe.pipe_objref) + " is no pipe");
+  if (pipe.capacity > kMaxPipe) return bad("capacity is above 64 MiB");
+  if (image_.process.pipes.size() >= image_.files.size()) return bad("more sizes than files");
+  image_.process.pipes.push_back(pipe);
+  return advance();
 }
 
 // A reference is to pages of the array, and its addresses lie in one mapping of the address space.

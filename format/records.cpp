@@ -32,6 +32,8 @@ const char* record_name(std::uint32_t type) {
       return "FILE_NAME";
     case RecordType::file:
       return "FILE";
+    case RecordType::pipe_buf:
+      return "PIPE_BUF";
     case RecordType::fs:
       return "FS";
     case RecordType::pid_ns:
@@ -48,8 +50,6 @@ const char* record_name(std::uint32_t type) {
       return "CRED";
     case RecordType::task_creds:
       return "TASK_CREDS";
-    case RecordType::pipe_buf:
-      return "PIPE_BUF";
     case RecordType::mm:
       return "MM";
     case RecordType::vma:
@@ -68,6 +68,12 @@ const char* record_name(std::uint32_t type) {
       return "PLATFORM";
     case RecordType::posix_timer:
       return "POSIX_TIMER";
+    case RecordType::pipe_size:
+      return "PIPE_SIZE";
+    case RecordType::file_lock:
+      return "FILE_LOCK";
+    case RecordType::socket_pair:
+      return "SOCKET_PAIR";
     case RecordType::tail:
       return "TAIL";
     case RecordType::error:
@@ -78,10 +84,9 @@ const char* record_name(std::uint32_t type) {
 
 std::string feature_names(std::uint64_t features) {
   constexpr std::pair<std::uint64_t, const char*> kNames[] = {
-      {kFeatureNestedNs, "nested pid namespaces"},
-      {kFeatureFiles, "files"},
-      {kFeatureUnknownIds, "unknown ids"},
-      {kFeatureMemory, "memory and registers"},
+      {kFeatureNestedNs, "nested pid namespaces"}, {kFeatureFiles, "files"},
+      {kFeatureUnknownIds, "unknown ids"},         {kFeatureLocks, "locks"},
+      {kFeaturePipes, "contents of pipes"},        {kFeatureMemory, "memory and registers"},
   };
   std::string names;
   const auto add = [&](const std::string& name) { names += (names.empty() ? "" : ", ") + name; };

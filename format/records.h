@@ -48,6 +48,9 @@ enum class RecordType : std::uint32_t {
   task_kin = 2003,
   platform = 2010,
   posix_timer = 2011,
+  pipe_size = 2014,
+  file_lock = 2020,
+  socket_pair = 2021,
   tail = 9001,
   error = 9999,
 };
@@ -78,9 +81,11 @@ enum Feature : std::uint64_t {
   kFeatureNestedNs = 1,    // more than one pid namespace
   kFeatureFiles = 2,       // FILE_TABLE, FILE_DESC, FILE
   kFeatureUnknownIds = 4,  // some inner number or flag is unknown
+  kFeatureLocks = 8,       // FILE_LOCK
+  kFeaturePipes = 16,      // PIPE_BUF, SOCKET_PAIR
   kFeatureMemory = 32,     // memory and registers: the records of process_records.h
 };
-constexpr std::uint64_t kKnownFeatures = 7 | 32;
+constexpr std::uint64_t kKnownFeatures = 63;
 // "nested pid namespaces, files"; bits without a name as a number; "none".
 std::string feature_names(std::uint64_t features);
 
@@ -261,10 +266,13 @@ struct File {
   s32le f_credref;
   u64le f_pos;
   u64le f_version;
-  s32le pipe_objref;     // which pipe: equal for the ends of one pipe; 0 for other files
-  u32le deleted;         // 1: the name was removed
-  u64le dev, ino, size;  // as stat(2) tells at dump; 0 if unknown
-  s64le mtime_ns;        // nanoseconds since 1970 UTC; 0 if unknown
+  s32le pipe_objref;  // which pipe: equal for the ends of one pipe; of one end of a socket pair:
+                      // what comes in; 0 for other files
+  u32le deleted;      // 1: the name was removed
+  // As stat(2) tells at dump; 0 if unknown. dev 0 with another ino: which inode of the machine,
+  // equal for all files that are open on it.
+  u64le dev, ino, size;
+  s64le mtime_ns;  // nanoseconds since 1970 UTC; 0 if unknown
 };
 BOOST_DESCRIBE_STRUCT(File, (),
                       (f_type, f_mode, f_flags, f_credref, f_pos, f_version, pipe_objref, deleted,
@@ -277,6 +285,43 @@ enum FileType : std::uint32_t {  // linux-cr's, then ours
   kFileSocket = 4,
   kFileTty = 5,
   kFileOpaque = 2001,  // something whose inside is not modelled: a name and a reference
+};
+
+// SOCKET_PAIR: two ends that are connected, by what comes in at each (File::pipe_objref).
+struct SocketPair {
+  s32le one, other;
+};
+BOOST_DESCRIBE_STRUCT(SocketPair, (), (one, other))
+
+// FILE_LOCK: an advisory lock, as fcntl(2) and flock(2) make them.
+struct FileLock {
+  u32le kind;          // LockKind
+  u32le exclusive;     // 0 a read lock (LOCK_SH), 1 a write lock (LOCK_EX)
+  u64le start, end;    // bytes, both included; kLockEnd: to the end of the file
+  s32le file_objref;   // a file that is open on the locked inode; the owner's, but for kLockPosix
+  s32le table_objref;  // the FILE_TABLE that owns a kLockPosix lock; else 0
+};
+BOOST_DESCRIBE_STRUCT(FileLock, (), (kind, exclusive, start, end, file_objref, table_objref))
+constexpr std::uint64_t kLockEnd = INT64_MAX;
+
+enum LockKind : std::uint32_t {
+  kLockPosix = 1,  // F_SETLK: of a process (of its fd table)
+  kLockOfd = 2,    // F_OFD_SETLK: of an open file description
+  kLockFlock = 3,  // flock(2): likewise, and always of the whole file
+};
+
+// PIPE_BUF: what is in flight in a pipe, a fifo or one direction of a socket pair: as many records
+// as there are pieces, from the front. Followed by a BUFFER of `length` bytes if flags is 0.
+struct PipeBuf {
+  s32le pipe_objref;
+  u32le flags;  // PipeFlag
+  u64le length;
+};
+BOOST_DESCRIBE_STRUCT(PipeBuf, (), (pipe_objref, flags, length))
+
+enum PipeFlag : std::uint32_t {
+  kPipeBytesUnknown = 1,  // `length` bytes, of unknown contents
+  kPipeUncertain = 2,     // it is not known how many; length is 0, and there is no other piece
 };
 
 // FS: followed by STRING root and STRING cwd (each NUL-terminated; empty if unknown).
@@ -294,5 +339,6 @@ BOOST_DESCRIBE_STRUCT(Tail, (), (magic))
 static_assert(sizeof(Header) == 8 + 10 + 6 + 24 + 16 + 24);
 static_assert(sizeof(Pids) == 16 && sizeof(TreeEntry) == 24 && sizeof(Task) == 64);
 static_assert(sizeof(TaskObjs) == 24 && sizeof(File) == 72 && sizeof(FileDesc) == 16);
+static_assert(sizeof(FileLock) == 32 && sizeof(PipeBuf) == 16);
 
 }  // namespace ckpt::format

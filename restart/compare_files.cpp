@@ -1,6 +1,10 @@
 // The file side of compare(): fds and file system contexts of tasks that were matched.
 #include <algorithm>
+#include <iterator>
+#include <map>
+#include <tuple>
 
+#include "format/describe.h"
 #include "restart/compare_parts.h"
 
 namespace ckpt::restart {
@@ -26,6 +30,12 @@ class FileComparer {
     const format::TaskObjs &x = a_.image.objs[i], &y = b_.image.objs[j];
     if (x.files_objref != 0 || y.files_objref != 0) table(i, x.files_objref, y.files_objref);
     if (x.fs_objref != 0 || y.fs_objref != 0) context(i, x.fs_objref, y.fs_objref);
+  }
+  // What is no single task's, of the files that were matched.
+  void contents() {
+    pipe_contents();
+    socket_pairs();
+    locks();
   }
 
  private:
@@ -104,7 +114,11 @@ class FileComparer {
     field("version", x.f_version, y.f_version);
     field("deleted", x.deleted, y.deleted);
     field("device", x.dev, y.dev);
-    field("inode", x.ino, y.ino);
+    // dev 0: numbers of the machine's own, which are but names.
+    if (x.dev != 0 || y.dev != 0 || (x.ino == 0) != (y.ino == 0))
+      field("inode", x.ino, y.ino);
+    else if (x.ino != 0 && !inodes_.same(x.ino, y.ino))
+      differ(i, where + ": inode", "shared with other files", "shared otherwise");
     field("size", x.size, y.size);
     field("modification time", static_cast<std::uint64_t>(std::int64_t{x.mtime_ns}),
           static_cast<std::uint64_t>(std::int64_t{y.mtime_ns}));
@@ -135,10 +149,98 @@ class FileComparer {
     }
   }
 
+  // Pieces by pipe.
+  using Pieces = std::map<std::int32_t, std::vector<const format::ImagePipeBuf*>>;
+  static Pieces pieces_of(const Image& image) {
+    Pieces pieces;
+    for (const format::ImagePipeBuf& buf : image.pipe_bufs)
+      pieces[buf.head.pipe_objref].push_back(&buf);
+    return pieces;
+  }
+  static std::string in_flight(const std::vector<const format::ImagePipeBuf*>& pieces) {
+    std::uint64_t bytes = 0;
+    for (const format::ImagePipeBuf* buf : pieces) {
+      if (buf->head.flags == format::kPipeUncertain) return "not known";
+      bytes += buf->head.length;
+    }
+    return std::to_string(bytes) + " bytes";
+  }
+
+  void pipe_contents() {
+    Pieces in_a = pieces_of(a_.image), in_b = pieces_of(b_.image);
+    for (const format::ImageFile& file : a_.image.files) {
+      const std::int32_t pipe = file.file.pipe_objref;
+      for (const std::int32_t other : pipes_.to(pipe)) {
+        const auto &x = in_a[pipe], &y = in_b[other];
+        const auto same = [](const auto* p, const auto* q) {
+          return p->head.flags == q->head.flags && p->head.length == q->head.length &&
+                 p->bytes == q->bytes;
+        };
+        if (std::equal(x.begin(), x.end(), y.begin(), y.end(), same)) continue;
+        const std::string s = in_flight(x), t = in_flight(y);
+        out_.add("in flight in " + (file.path.empty() ? "a pipe" : file.path), s,
+                 s == t ? "other " + t : t);
+        in_a.erase(pipe);  // once for all its ends
+        in_b.erase(other);
+      }
+    }
+  }
+
+  void socket_pairs() {
+    std::map<std::int32_t, std::int32_t> peers;
+    for (const format::SocketPair& pair : b_.image.socket_pairs) {
+      peers[pair.one] = pair.other;
+      peers[pair.other] = pair.one;
+    }
+    const auto missing = [&](std::int32_t one, std::int32_t other) {
+      for (const std::int32_t x : pipes_.to(one))
+        for (const std::int32_t y : pipes_.to(other)) {
+          const auto at = peers.find(x);
+          return at == peers.end() || at->second != y;
+        }
+      return false;
+    };
+    std::size_t found = 0;
+    for (const format::SocketPair& pair : a_.image.socket_pairs) {
+      if (missing(pair.one, pair.other)) out_.add("a socket pair", "connected", "not connected");
+      ++found;
+    }
+    if (found != b_.image.socket_pairs.size())
+      out_.add("number of socket pairs", std::to_string(found),
+               std::to_string(b_.image.socket_pairs.size()));
+  }
+
+  // Owner, file, and the lock as text.
+  using NamedLock = std::tuple<std::int32_t, std::int32_t, std::string>;
+
+  void locks() {
+    std::vector<NamedLock> in_a, in_b;
+    for (const format::FileLock& lock : a_.image.locks) {
+      const auto file = files_.to(lock.file_objref), table = tables_.to(lock.table_objref);
+      if (file.empty() || (lock.table_objref != 0 && table.empty())) continue;  // said already
+      in_a.emplace_back(table.empty() ? 0 : table[0], file[0], format::lock_text(lock));
+    }
+    for (const format::FileLock& lock : b_.image.locks)
+      if (files_.has(lock.file_objref))
+        in_b.emplace_back(lock.table_objref, lock.file_objref, format::lock_text(lock));
+    std::sort(in_a.begin(), in_a.end());
+    std::sort(in_b.begin(), in_b.end());
+    const auto only = [](const auto& from, const auto& without) {
+      std::vector<NamedLock> left;
+      std::ranges::set_difference(from, without, std::back_inserter(left));
+      return left;
+    };
+    for (const auto& [table, file, text] : only(in_a, in_b))
+      out_.add("lock on " + name(b_, file), text, "none");
+    for (const auto& [table, file, text] : only(in_b, in_a))
+      out_.add("lock on " + name(b_, file), "none", text);
+  }
+
   Side a_, b_;
   const Forest& fa_;
   Differences& out_;
   Bijection<std::int32_t> tables_, files_, contexts_, pipes_;
+  Bijection<std::uint64_t> inodes_;
 };
 
 }  // namespace
@@ -151,6 +253,7 @@ void compare_files(const Image& a, const Forest& fa, const Image& b,
     if (out.full()) return;
     comparer.task(i, j);
   }
+  if (!out.full()) comparer.contents();
 }
 
 }  // namespace ckpt::restart

@@ -24,6 +24,8 @@ class Bijection {
     const auto at = forth_.find(a);
     return at == forth_.end() ? std::vector<T>{} : std::vector<T>{at->second};
   }
+  // Is `b` anything in a?
+  [[nodiscard]] bool has(T b) const { return back_.contains(b); }
 
  private:
   std::unordered_map<T, T> forth_, back_;

@@ -80,18 +80,21 @@ Result<int> OpenedFiles::open_pipe_end(const format::Image& image, const format:
     if (::pipe2(ends, O_CLOEXEC) != 0) return cannot_open(f.path, std::strerror(errno), errno);
     CKPT_TRY(at->second.first, hold(ends[0], f.path));
     CKPT_TRY(at->second.second, hold(ends[1], f.path));
-    for (const format::ImagePipe& p : image.process.pipes) {
-      if (p.pipe.pipe_objref != f.file.pipe_objref) continue;
-      const int in = at->second.second;
-      if (::fcntl(in, F_SETPIPE_SZ, static_cast<int>(p.pipe.capacity)) < 0)
+    const int in = at->second.second;
+    for (const format::PipeSize& p : image.process.pipes)
+      if (p.pipe_objref == f.file.pipe_objref &&
+          ::fcntl(in, F_SETPIPE_SZ, static_cast<int>(p.capacity)) < 0)
         return cannot_open(f.path, "its capacity cannot be set", errno);
-      // All of it fits, or the capacity was wrong: this must not block.
-      ::fcntl(in, F_SETFL, O_NONBLOCK);
-      if (!p.bytes.empty() &&
-          ::write(in, p.bytes.data(), p.bytes.size()) != static_cast<ssize_t>(p.bytes.size()))
+    // All of it fits, or the capacity was wrong: this must not block.
+    ::fcntl(in, F_SETFL, O_NONBLOCK);
+    for (const format::ImagePipeBuf& p : image.pipe_bufs) {
+      if (p.head.pipe_objref != f.file.pipe_objref) continue;
+      if (p.head.flags != 0)
+        return cannot_open(f.path, "what waited in it is not in the image", ENODATA);
+      if (::write(in, p.bytes.data(), p.bytes.size()) != static_cast<ssize_t>(p.bytes.size()))
         return cannot_open(f.path, "what waited in it does not fit", ENOSPC);
-      ::fcntl(in, F_SETFL, 0);
     }
+    ::fcntl(in, F_SETFL, 0);
   }
   const int flags = static_cast<int>(f.file.f_flags) & (O_ACCMODE | O_NONBLOCK);
   const int end = (flags & O_ACCMODE) == O_WRONLY ? at->second.second : at->second.first;

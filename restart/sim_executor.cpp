@@ -55,7 +55,7 @@ class Executor {
     }
     for (const auto& [i, kin] : image_.kin)
       if (kin.subreaper == 2) tasks_[i]->process->subreaper = core::Tri::unknown;
-    restore_files(machine_->files(), image_, tasks_, server_for);
+    restore_files(image_, *machine_, tasks_, server_for);
     Executed done;
     done.root = tasks_[0]->process;
     done.machine = std::move(machine_);

@@ -29,28 +29,89 @@ class ByRef {
   std::vector<std::pair<std::int32_t, Ref<T>>> list_;
 };
 
-using Pipes = std::map<std::int32_t, Ref<core::Pipe>>;  // by objref
-
-Ref<core::File> make_file(const format::ImageFile& from, Pipes& pipes) {
-  Ref<core::File> file = new core::File;
-  const format::File& f = from.file;
-  file->type = static_cast<format::FileType>(std::uint32_t{f.f_type});
-  file->mode = f.f_mode;
-  file->flags = f.f_flags;
-  file->offset = f.f_pos;
-  if (f.pipe_objref != 0) {
-    Ref<core::Pipe>& pipe = pipes[f.pipe_objref];
-    if (!pipe) pipe = new core::Pipe;
-    file->pipe = pipe;
+class FileMaker {
+ public:
+  FileMaker(const Image& image, core::FileSystem& names) : image_(image), names_(names) {
+    for (const format::SocketPair& pair : image.socket_pairs) {
+      peer_[pair.one] = pair.other;
+      peer_[pair.other] = pair.one;
+    }
   }
-  file->deleted = f.deleted != 0;
-  file->dev = f.dev;
-  file->ino = f.ino;
-  file->size = f.size;
-  file->mtime_ns = f.mtime_ns;
-  file->path = from.path;
-  return file;
-}
+
+  Ref<core::File> make(const format::ImageFile& from) {
+    Ref<core::File> file = new core::File;
+    const format::File& f = from.file;
+    file->type = static_cast<format::FileType>(std::uint32_t{f.f_type});
+    file->mode = f.f_mode;
+    file->flags = f.f_flags;
+    file->offset = f.f_pos;
+    file->inode = inode_of(f);
+    if (from.path.starts_with('/') || (has_name(f) && !from.path.empty()))
+      file->dentry = names_.enter(from.path, file->inode, f.deleted != 0);
+    else if (f.deleted != 0)
+      file->dentry = core::FileSystem::apart(from.path, file->inode, true);
+    else
+      file->path = from.path;
+    if (f.pipe_objref != 0) attach(*file, f.pipe_objref);
+    return file;
+  }
+
+  void fill_pipes() {
+    for (const format::ImagePipeBuf& buf : image_.pipe_bufs) {
+      core::Pipe& pipe = *pipes_.at(buf.head.pipe_objref);
+      pipe.uncertain = buf.head.flags == format::kPipeUncertain;
+      pipe.write(buf.head.length, buf.bytes);
+    }
+  }
+
+ private:
+  // Is its path one of the file system, though it may be relative to what is not known?
+  static bool has_name(const format::File& f) {
+    return (f.f_type == format::kFileGeneric || f.f_type == format::kFileFifo ||
+            f.f_type == format::kFileTty);
+  }
+
+  // An inode that has a number is shared, as far as all who are open on it say the same.
+  Ref<core::Inode> inode_of(const format::File& f) {
+    Ref<core::Inode> inode = new core::Inode;
+    inode->mode = f.f_mode;
+    inode->dev = f.dev;
+    inode->ino = f.ino;
+    if (f.size != 0) inode->size = f.size;
+    inode->mtime_ns = f.mtime_ns;
+    if (f.ino == 0) return inode;
+    if (f.dev == 0) names_.reserve_number(f.ino);
+    const Ref<core::Inode>& known =
+        inodes_.try_emplace({std::uint64_t{f.dev}, std::uint64_t{f.ino}}, inode).first->second;
+    const bool same = known->size == inode->size && known->mtime_ns == inode->mtime_ns;
+    return same ? known : inode;
+  }
+
+  Ref<core::Pipe>& pipe(std::int32_t ref) {
+    Ref<core::Pipe>& pipe = pipes_[ref];
+    if (!pipe) pipe = new core::Pipe;
+    return pipe;
+  }
+
+  void attach(core::File& file, std::int32_t ref) {
+    if (file.type == format::kFileSocket) {
+      const auto peer = peer_.find(ref);
+      const Ref<core::Pipe> in = pipe(ref);
+      file.attach(in, peer == peer_.end() ? new core::Pipe : pipe(peer->second));
+      return;
+    }
+    Ref<core::Pipe>& known = pipes_[ref];
+    if (!known && file.type == format::kFileFifo && !file.inode->pipe)
+      known = new core::Pipe(file.inode);
+    file.attach(pipe(ref));
+  }
+
+  const Image& image_;
+  core::FileSystem& names_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, Ref<core::Inode>> inodes_;  // by dev and ino
+  std::map<std::int32_t, Ref<core::Pipe>> pipes_;                               // by objref
+  std::map<std::int32_t, std::int32_t> peer_;  // of a socket pair: the other way
+};
 
 // Every fd is to be reopened at its first touch (K42-R11). All that refer to one file share what
 // the kernel holds for it.
@@ -63,32 +124,63 @@ Ref<core::FdTable> make_table(core::FileDomain& domain, const format::ImageFileT
   return table;
 }
 
+void set_locks(const Image& image, const ByRef<core::File>& files,
+               const ByRef<core::FdTable>& tables) {
+  for (const format::FileLock& l : image.locks) {
+    const Ref<core::File> file = files.find(l.file_objref);
+    core::Lock lock;
+    lock.kind = static_cast<format::LockKind>(std::uint32_t{l.kind});
+    lock.exclusive = l.exclusive != 0;
+    lock.start = l.start;
+    lock.end = l.end;
+    lock.owner = file.get();
+    if (lock.kind == format::kLockPosix) lock.owner = tables.find(l.table_objref).get();
+    file->inode->locks.set(lock);
+  }
+}
+
+Ref<core::FsContext> make_context(const format::ImageFs& from, core::FileSystem& names) {
+  constexpr std::string_view kDeleted = " (deleted)";
+  Ref<core::FsContext> fs = new core::FsContext;
+  fs->root = from.root;
+  std::string_view cwd = from.cwd;
+  const bool deleted = cwd.ends_with(kDeleted);
+  if (deleted) cwd.remove_suffix(kDeleted.size());
+  if (cwd.starts_with('/'))
+    fs->pwd = names.enter(cwd, nullptr, deleted);
+  else if (!cwd.empty())
+    fs->pwd = core::FileSystem::apart(cwd, nullptr, deleted);
+  fs->umask = from.fs.umask;
+  fs->umask_known = from.fs.umask_known != 0;
+  return fs;
+}
+
 }  // namespace
 
-void restore_files(core::FileDomain& domain, const Image& image, std::span<core::Task* const> tasks,
+void restore_files(const Image& image, core::Machine& machine, std::span<core::Task* const> tasks,
                    const ServerFor& server_for) {
+  ByRef<core::File> files;
   ByRef<core::LazyHolder> holders;
   ByRef<core::FdTable> tables;
   ByRef<core::FsContext> contexts;
-  Pipes pipes;
+  FileMaker maker(image, machine.file_system());
   for (const auto& from : image.files) {
-    const Ref<core::File> file = make_file(from, pipes);
+    const Ref<core::File> file = maker.make(from);
+    files.add(from.ref, file);
     if (server_for)
-      if (auto server = server_for(domain, from)) domain.serve(*file, std::move(server));
-    holders.add(from.ref, domain.hold(file));
+      if (auto server = server_for(machine.files(), from))
+        machine.files().serve(*file, std::move(server));
+    holders.add(from.ref, machine.files().hold(file));
   }
+  files.done();
   holders.done();
+  maker.fill_pipes();
   for (const auto& table : image.file_tables)
-    tables.add(table.ref, make_table(domain, table, holders));
+    tables.add(table.ref, make_table(machine.files(), table, holders));
   tables.done();
-  for (const auto& from : image.fs) {
-    Ref<core::FsContext> fs = new core::FsContext;
-    fs->root = from.root;
-    fs->cwd = from.cwd;
-    fs->umask = from.fs.umask;
-    fs->umask_known = from.fs.umask_known != 0;
-    contexts.add(from.ref, std::move(fs));
-  }
+  set_locks(image, files, tables);
+  for (const auto& from : image.fs)
+    contexts.add(from.ref, make_context(from, machine.file_system()));
   contexts.done();
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     const format::TaskObjs& o = image.objs[i];

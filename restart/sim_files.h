@@ -15,8 +15,8 @@ using ServerFor =
     std::function<core::Ref<core::FileServer>(core::FileDomain&, const format::ImageFile&)>;
 
 // Gives every process its fd table and file system context, shared as the image has them. All fds
-// are PENDING. `domain` is the machine's; `tasks` is by index in tree; `server_for` may be empty.
-void restore_files(core::FileDomain& domain, const format::Image& image,
+// are PENDING. `tasks` is by index in tree; `server_for` may be empty.
+void restore_files(const format::Image& image, core::Machine& machine,
                    std::span<core::Task* const> tasks, const ServerFor& server_for = {});
 
 }  // namespace ckpt::restart

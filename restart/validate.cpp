@@ -325,7 +325,8 @@ Status validate_files(const Image& image, const Forest& f) {
 Status validate(const Image& image) {
   CKPT_TRY(const Forest forest, make_forest(image));
   CKPT_CHECK(Validator(image, forest).run());
-  return validate_files(image, forest);
+  CKPT_CHECK(validate_files(image, forest));
+  return validate_contents(image);
 }
 
 }  // namespace ckpt::restart

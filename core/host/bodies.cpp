@@ -66,13 +66,23 @@ Status Bodies::gather_all() {
   return {};
 }
 
-void Bodies::complete(core::Process& root) const {
+Status Bodies::complete(core::Process& root) {
   core::for_each_process(root, [&](core::Process& p) {
     const auto found = process_of_.find(p.living_thread() ? p.living_thread()->pid->nr_at(0) : 0);
     if (found == process_of_.end()) return;
     p.stopped = tree_.was_stopped(p.tgid->nr_at(0)) || processes_[found->second].stops;
     p.subreaper = processes_[found->second].subreaper ? core::Tri::yes : core::Tri::no;
+    if (!p.files) return;
+    for (const core::Fd& fd : p.files->fds()) {
+      const core::Ref<core::Pipe>& pipe = fd.file->pipe;
+      const bool known = std::any_of(pipes_.begin(), pipes_.end(),
+                                     [&](const PipeEnd& end) { return end.pipe == pipe; });
+      if (pipe && fd.file->type == format::kFilePipe && !known)
+        pipes_.push_back({pipe, processes_[found->second].snapshot->pid, fd.fd});
+    }
   });
+  for (PipeEnd& end : pipes_) CKPT_CHECK(read_pipe(end));
+  return {};
 }
 
 void Bodies::write_platform(format::RecordSink& out) {
@@ -151,11 +161,6 @@ void Bodies::write_task(format::RecordSink& out, const core::Task& task, core::O
   if (is_new) {
     announce(out, format::kObjMm, objs.mm_objref);
     write_mm(out, process, objhash);
-    if (task.process->files)
-      for (const core::Fd& fd : task.process->files->fds())
-        if (fd.file->pipe)
-          pipes_.try_emplace({fd.file->dev, fd.file->ino},
-                             PipeEnd{fd.file->pipe, s.snapshot->pid, fd.fd});
   }
   objs.sighand_objref = objhash.lookup_add(*anchors_[process][1], &is_new);
   if (is_new) {
@@ -186,7 +191,7 @@ void Bodies::write_task(format::RecordSink& out, const core::Task& task, core::O
 }
 
 // What waits in the pipe is duplicated into a pipe of ours, and stays where it is.
-Status Bodies::write_pipe(format::RecordSink& out, std::int32_t objref, const PipeEnd& end) const {
+Status Bodies::read_pipe(PipeEnd& end) {
   const std::string path = "/proc/" + std::to_string(end.pid) + "/fd/" + std::to_string(end.fd);
   const auto failed = [&](const char* what) {
     return cannot(std::string("cannot ") + what, path + ": " + std::strerror(errno), {}, errno);
@@ -198,7 +203,7 @@ Status Bodies::write_pipe(format::RecordSink& out, std::int32_t objref, const Pi
   if (capacity < 0 || ::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return failed("make a pipe");
   const Descriptor ours(ends[0]), ours_in(ends[1]);
   if (::fcntl(ours_in.get(), F_SETPIPE_SZ, capacity) < 0) return failed("make a pipe as large");
-  std::vector<std::byte> bytes(static_cast<std::size_t>(capacity));
+  std::string bytes(static_cast<std::size_t>(capacity), '\0');
   ssize_t n = ::tee(theirs.get(), ours_in.get(), bytes.size(), SPLICE_F_NONBLOCK);
   if (n < 0 && errno != EAGAIN) return failed("look into a pipe");
   std::size_t have = 0;
@@ -208,17 +213,18 @@ Status Bodies::write_pipe(format::RecordSink& out, std::int32_t objref, const Pi
     have += static_cast<std::size_t>(got);
   }
   bytes.resize(have);
-  format::PipeBuf head{};
-  head.pipe_objref = objref;
-  head.capacity = static_cast<std::uint32_t>(capacity);
-  out.record(RecordType::pipe_buf, head);
-  write_array(out, bytes);
+  end.capacity = static_cast<std::uint32_t>(capacity);
+  if (have > 0) end.pipe->write(have, bytes);
   return {};
 }
 
 Status Bodies::write_contents(format::RecordSink& out, const core::ObjHash& objhash) {
-  for (const auto& [inode, end] : pipes_)
-    CKPT_CHECK(write_pipe(out, objhash.lookup(*end.pipe), end));
+  for (const PipeEnd& end : pipes_) {
+    format::PipeSize size{};
+    size.pipe_objref = objhash.lookup(*end.pipe);
+    size.capacity = end.capacity;
+    out.record(RecordType::pipe_size, size);
+  }
   out.new_frame();
   PageWriter writer;
   std::vector<PageRange> ranges;

@@ -14,7 +14,8 @@ class Bodies : public core::TaskBodies {
 
   [[nodiscard]] const std::vector<Obstacle>& obstacles() const { return obstacles_; }
   // What is known of a machine's processes beyond their mirror: job control's stops, subreapers.
-  void complete(core::Process& root) const;
+  // What waits in their pipes. Error of kind cannot if that cannot be had.
+  Status complete(core::Process& root);
   [[nodiscard]] std::uint64_t pages() const { return pages_; }        // written
   [[nodiscard]] std::uint64_t contents() const { return contents_; }  // that differ
 
@@ -37,13 +38,14 @@ class Bodies : public core::TaskBodies {
     core::Ref<core::Pipe> pipe;
     pid_t pid = 0;
     int fd = -1;
+    std::uint32_t capacity = 0;  // bytes, once it has been read
   };
   explicit Bodies(FrozenTree& tree) : tree_(tree) {}
   Status gather_all();
   void write_mm(format::RecordSink& out, std::size_t process, core::ObjHash& objhash);
   std::int32_t write_cred(format::RecordSink& out, const format::ImageCred& cred,
                           core::ObjHash& objhash);
-  Status write_pipe(format::RecordSink& out, std::int32_t objref, const PipeEnd& end) const;
+  static Status read_pipe(PipeEnd& end);
 
   FrozenTree& tree_;
   std::vector<ProcessState> processes_;
@@ -52,7 +54,7 @@ class Bodies : public core::TaskBodies {
   std::vector<std::array<core::Ref<Anchor>, 3>> anchors_;             // mm, sighand, signal
   std::map<std::pair<std::uint64_t, std::uint64_t>, Shared> shared_;  // by device and inode
   std::map<std::string, core::Ref<Anchor>> creds_;                    // by their bytes
-  std::map<std::pair<std::uint64_t, std::uint64_t>, PipeEnd> pipes_;  // by device and inode
+  std::vector<PipeEnd> pipes_;                                        // one end of each
   std::uint64_t pages_ = 0, contents_ = 0;
 };
 

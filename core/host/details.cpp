@@ -108,7 +108,10 @@ class DetailReader {
     file.type = vague && info.kind != FdType::other ? info.kind : link.type;
     file.path = std::move(link.path);
     file.deleted = link.deleted;
-    p_.fds.push_back({fd, (info.flags & kCloexec) != 0, 0});
+    FdEntry entry{fd, (info.flags & kCloexec) != 0, 0, {}};
+    for (const LockLine& lock : info.locks)
+      (lock.kind == format::kLockPosix ? entry.posix_locks : file.locks).push_back(lock);
+    p_.fds.push_back(std::move(entry));
     files_.push_back(std::move(file));
     return {};
   }

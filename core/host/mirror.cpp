@@ -44,6 +44,8 @@ class Builder {
   void make_threads(const ProcessSnapshot& p, Process& process);
   void make_files();
   core::Ref<core::File> make_file(const OpenFile& f);
+  core::Ref<core::Inode> inode_of(const OpenFile& f);
+  void set_locks();
   void note(std::string sentence) { result_.notes.push_back(std::move(sentence)); }
 
   const TreeSnapshot& s_;
@@ -57,6 +59,8 @@ class Builder {
   };
   std::map<pid_t, Numbers> ids_;  // groups and sessions, as the member that sees most of them does
   std::map<pid_t, Process*> processes_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, Ref<core::Inode>> inodes_;  // by dev and ino
+  std::vector<Ref<core::File>> files_;  // parallel to the snapshot's
 };
 
 void Builder::make_namespaces() {
@@ -212,30 +216,62 @@ format::FileType type_of(FdType type) {
   }
 }
 
+// Null if nobody could ask the file.
+core::Ref<core::Inode> Builder::inode_of(const OpenFile& f) {
+  if (f.mode == 0) return nullptr;
+  core::Ref<core::Inode>& inode = inodes_[{f.dev, f.ino}];
+  if (!inode) {
+    inode = new core::Inode;
+    inode->mode = f.mode;
+    inode->dev = f.dev;
+    inode->ino = f.ino;
+    inode->size = f.size;
+    inode->mtime_ns = f.mtime_ns;
+  }
+  return inode;
+}
+
 core::Ref<core::File> Builder::make_file(const OpenFile& f) {
   core::Ref<core::File> file = new core::File;
   file->type = type_of(f.type);
   file->mode = f.mode;
   file->flags = f.flags;
   file->offset = static_cast<std::uint64_t>(std::max<std::int64_t>(f.offset, 0));
-  file->deleted = f.deleted;
-  file->dev = f.dev;
-  file->ino = f.ino;
-  file->size = f.size;
-  file->mtime_ns = f.mtime_ns;
+  file->inode = inode_of(f);
   file->path = f.path.empty() ? f.link : f.path;
+  if (file->path.starts_with('/')) {
+    if (!file->inode) file->inode = new core::Inode;
+    file->dentry = m_->file_system().enter(std::exchange(file->path, {}), file->inode, f.deleted);
+  }
   return file;
 }
 
+void Builder::set_locks() {
+  for (std::size_t i = 0; i < files_.size(); ++i) {
+    for (const LockLine& l : s_.files[i].locks) {
+      if (!files_[i]->inode) continue;
+      core::Lock lock{l.kind, l.exclusive, l.start, l.end, files_[i].get()};
+      if (l.kind != format::kLockPosix) files_[i]->inode->locks.set(lock);
+    }
+  }
+  for (const ProcessSnapshot& p : s_.processes)
+    for (const FdEntry& e : p.fds)
+      for (const LockLine& l : e.posix_locks)
+        if (const auto& inode = files_[e.file]->inode)
+          inode->locks.set(
+              {l.kind, l.exclusive, l.start, l.end, processes_.at(p.pid)->files.get()});
+}
+
 void Builder::make_files() {
-  std::vector<core::Ref<core::File>> files;
   std::map<std::pair<std::uint64_t, std::uint64_t>, core::Ref<core::Pipe>> pipes;
   for (const OpenFile& f : s_.files) {
-    files.push_back(make_file(f));
-    if (f.type != FdType::pipe && f.type != FdType::fifo) continue;
+    files_.push_back(make_file(f));
+    constexpr std::uint32_t kPathOnly = 010000000;  // O_PATH: no end of it
+    if ((f.type != FdType::pipe && f.type != FdType::fifo) || f.flags & kPathOnly) continue;
     core::Ref<core::Pipe>& pipe = pipes[{f.dev, f.ino}];
-    if (!pipe) pipe = new core::Pipe;
-    files.back()->pipe = pipe;
+    const core::Ref<core::Inode>& inode = files_.back()->inode;
+    if (!pipe) pipe = f.type == FdType::fifo && inode ? new core::Pipe(inode) : new core::Pipe;
+    files_.back()->attach(pipe);
   }
   std::map<std::uint32_t, core::Ref<core::FdTable>> tables;
   std::map<std::uint32_t, core::Ref<core::FsContext>> contexts;
@@ -246,19 +282,25 @@ void Builder::make_files() {
     if (!table) {
       table = m_->files().new_table();
       for (const FdEntry& e : p.fds)
-        table->open(files.at(e.file), {.at = e.fd, .cloexec = e.cloexec});
+        table->open(files_.at(e.file), {.at = e.fd, .cloexec = e.cloexec});
     }
     process.files = table;
     auto& context = contexts[p.fs_group];
     if (!context) {
       context = new core::FsContext;
       context->root = p.root;
-      context->cwd = p.cwd;
+      std::string_view cwd = p.cwd;
+      if (p.cwd_deleted) cwd.remove_suffix(std::string_view(" (deleted)").size());
+      if (cwd.starts_with('/'))
+        context->pwd = m_->file_system().enter(cwd, nullptr, p.cwd_deleted);
+      else if (!cwd.empty())
+        context->pwd = core::FileSystem::apart(cwd, nullptr, p.cwd_deleted);
       context->umask = p.umask.value_or(0);
       context->umask_known = p.umask.has_value();
     }
     process.fs = context;
   }
+  set_locks();
 }
 
 Result<Mirror> Builder::build() {

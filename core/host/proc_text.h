@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "format/error.h"
+#include "format/records.h"
 
 namespace ckpt::host {
 
@@ -83,6 +84,14 @@ enum class FdType {
 };
 const char* fd_type_name(FdType type);
 
+// A line `lock:` of fdinfo: an advisory lock that was set through this open file description, and
+// whose owner is this description or this process's fd table. Leases are passed over.
+struct LockLine {
+  format::LockKind kind = format::kLockPosix;
+  bool exclusive = false;
+  std::uint64_t start = 0, end = format::kLockEnd;  // bytes, both included
+};
+
 // /proc/PID/fdinfo/FD. pos and flags must be there.
 struct FdInfo {
   std::int64_t pos = 0;
@@ -91,6 +100,7 @@ struct FdInfo {
   std::uint64_t ino = 0;        // 0 before Linux 5.14
   FdType kind = FdType::other;  // where keys of its own betray it
   pid_t pidfd_pid = 0;          // of a pidfd: -1 for one whose process is gone
+  std::vector<LockLine> locks;
 };
 Result<FdInfo> parse_fdinfo(std::string_view text);
 

@@ -37,14 +37,16 @@ struct OpenFile {
   // As stat(2) tells; all 0 if it could not be asked (mode is 0 then).
   std::uint32_t mode = 0;
   std::uint64_t dev = 0, ino = 0, rdev = 0, nlink = 0, size = 0;
-  std::int64_t mtime_ns = 0;  // since 1970 UTC
-  pid_t pidfd_pid = 0;        // of a pidfd
+  std::int64_t mtime_ns = 0;         // since 1970 UTC
+  pid_t pidfd_pid = 0;               // of a pidfd
+  std::vector<LockLine> locks = {};  // those that belong to the description: OFD locks and flock's
 };
 
 struct FdEntry {
   std::int32_t fd = -1;
   bool cloexec = false;
-  std::uint32_t file = 0;  // index in TreeSnapshot::files
+  std::uint32_t file = 0;                  // index in TreeSnapshot::files
+  std::vector<LockLine> posix_locks = {};  // of the fd table, set through this file
 };
 
 // Inode numbers that identify namespaces (namespaces(7)); 0 if unknown.

@@ -1,26 +1,10 @@
-// chdir(2), umask(2), and paths.
-#include <algorithm>
+// chdir(2), fchdir(2), umask(2).
+#include <cerrno>
 
 #include "core/sim/kernel.h"
-#include "core/sim/path.h"
+#include "core/sim/walk.h"
 
 namespace ckpt::sim {
-
-std::string absolute(std::string_view cwd, std::string_view path) {
-  if (path.starts_with('/')) cwd = {};
-  if (path.empty() || (!path.starts_with('/') && cwd.empty())) return std::string(path);
-  std::string out(cwd == "/" ? "" : cwd);
-  while (!path.empty()) {
-    const std::string_view part = path.substr(0, path.find('/'));
-    path.remove_prefix(std::min(path.size(), part.size() + 1));
-    if (part.empty() || part == ".") continue;
-    if (part == "..")
-      out.resize(out.empty() ? 0 : out.rfind('/'));
-    else
-      (out += '/') += part;
-  }
-  return out.empty() ? "/" : out;
-}
 
 core::FsContext& Kernel::fs(Task& caller) {
   Process& p = *caller.process;
@@ -29,10 +13,30 @@ core::FsContext& Kernel::fs(Task& caller) {
 }
 
 long Kernel::chdir(Task& caller, std::string_view path) {
-  std::string& cwd = fs(caller).cwd;
-  std::string now = absolute(cwd, path);
-  cwd = now.starts_with('/') ? std::move(now) : std::string();
+  Place place;
+  if (const long error = walk(caller, {path}, Last::followed, &place)) return error;
+  if (!place.entry) {
+    if (place.missing()) return -ENOENT;
+    place.entry = &m_.file_system().add(*place.dir, place.name,
+                                        m_.file_system().new_inode(core::kModeDirectory));
+  }
+  core::Inode& inode = *place.entry->inode;
+  if (inode.untyped()) inode.mode |= core::kModeDirectory;
+  if (!inode.is(core::kModeDirectory)) return -ENOTDIR;
+  fs(caller).pwd = place.entry;
   return 0;
+}
+
+long Kernel::fchdir(Task& caller, int fd) {
+  core::Ref<core::Dentry> start;
+  if (const long error = start_of_walk(caller, {".", fd}, &start)) return error;
+  fs(caller).pwd = start;
+  return 0;
+}
+
+void Kernel::set_cwd(Task& caller, std::string_view absolute) {
+  core::FsContext& context = fs(caller);
+  if (context.cwd() != absolute) context.pwd = m_.file_system().enter(absolute, nullptr, false);
 }
 
 long Kernel::umask(Task& caller, std::uint32_t mask) {

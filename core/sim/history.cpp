@@ -123,7 +123,15 @@ Error Replay::contradiction(const Call& call, std::int64_t model) const {
       break;
     case Op::open:
     case Op::make_fd:
+    case Op::chdir:
+    case Op::link:
+    case Op::rename:
+    case Op::unlink:
+    case Op::mkdir:
+    case Op::symlink:
+    case Op::mknod:
       args = log_.texts[call.text];
+      args.erase(0, args.find('\0') + 1);  // the path alone
       if (args.size() > 100) args.resize(100);
       break;
     case Op::clone:

@@ -9,9 +9,6 @@ namespace ckpt::sim::history {
 
 namespace {
 
-constexpr std::uint32_t kModeDirectory = 0040000, kModeChar = 0020000, kModeSocket = 0140000;
-constexpr std::uint32_t kOpenDirectory = 0200000, kOpenTmpfile = 020200000;
-
 bool is_tty(std::string_view path) {
   return path == "/dev/tty" || path == "/dev/console" || path.starts_with("/dev/pts/") ||
          (path.starts_with("/dev/tty") && path.size() > 8);
@@ -41,6 +38,7 @@ Ref<File> Replay::file_of(Task& task, std::int64_t fd) {
 }
 
 bool Replay::do_file_call(Call& call, Task& task, std::int64_t* model) {
+  if (call.op >= Op::link) return do_name_call(call, task, model);
   switch (call.op) {
     case Op::open:
       return do_open(call, task, model);
@@ -57,7 +55,10 @@ bool Replay::do_file_call(Call& call, Task& task, std::int64_t* model) {
       return do_make_fd(call, task, model);
     case Op::receive:
       receive(call, task);
-      return true;
+      return !have_fd(task, call.a[0]) || move_bytes(call, task, call.a[0], false);
+    case Op::flock:
+    case Op::set_lock:
+      return do_lock(call, task, model);
     case Op::chdir:
     case Op::fchdir:
     case Op::getcwd:
@@ -69,25 +70,23 @@ bool Replay::do_file_call(Call& call, Task& task, std::int64_t* model) {
 }
 
 bool Replay::do_open(Call& call, Task& task, std::int64_t* model) {
+  const Kernel::At at = path_of_call(task, call.text, call.a[1]);
   Kernel::OpenArgs args;
-  args.path = log_.texts[call.text];
+  args.path = at.path;
+  args.dirfd = at.dirfd;
   args.flags = static_cast<std::uint32_t>(call.a[0]);
-  if (call.a[1] != kCwd && !args.path.starts_with('/') && have_fd(task, call.a[1])) {
-    const std::string dir = file_of(task, call.a[1])->path;
-    // Relative to a directory that is not known it must not be taken as relative to the cwd.
-    args.path = dir.starts_with('/') ? dir + "/" + args.path : ".../" + args.path;
-  }
   if (!place_fd(call, task, call.result, 0, model)) return false;
   if (is_tty(args.path)) args.type = format::kFileTty;
-  if (is_char(args.path)) args.mode = kModeChar;
-  if ((args.flags & kOpenTmpfile) == kOpenDirectory) args.mode = kModeDirectory;
-  *model = kernel_.open(task, args, static_cast<int>(call.result));
+  if (is_char(args.path)) args.mode = core::kModeChar;
+  const int fd = static_cast<int>(call.result);
+  const auto make = [&] { return kernel_.open(task, args, fd); };
+  if (!insist(call, task, {at}, make, model)) return false;
   know(task, call.result);
   if (Ref<PidNs> ns = args.path.starts_with("/proc/") ? ns_of_path(task, args.path) : nullptr) {
     const Ref<File> file = find_fd(task, call.result)->file;
     ns_files_[file.get()] = {file, ns};
   }
-  return *model == call.result;
+  return true;
 }
 
 bool Replay::do_close(Call& call, Task& task, std::int64_t* model) {
@@ -147,20 +146,12 @@ bool Replay::do_pipe(Call& call, Task& task, std::int64_t* model) {
   table.close(first);
   if (!fits) return false;
   const int want[2] = {first, static_cast<int>(call.a[2])};
-  if (call.a[3] == format::kFileSocket) {
-    for (const int fd : want) {
-      Kernel::OpenArgs args;
-      args.path = "socket";
-      args.flags = static_cast<std::uint32_t>(call.a[0]) | kOpenReadWrite;
-      args.mode = kModeSocket;
-      args.type = format::kFileSocket;
-      kernel_.open(task, args, fd);
-    }
-  } else {
-    int fds[2];
-    const auto flags = static_cast<std::uint32_t>(call.a[0]);
+  int fds[2];
+  const auto flags = static_cast<std::uint32_t>(call.a[0]);
+  if (call.a[3] == format::kFileSocket)
+    *model = kernel_.socketpair(task, flags, fds, want);
+  else
     *model = kernel_.pipe2(task, flags & (kOpenCloexec | kOpenNonblock | kOpenDirect), fds, want);
-  }
   for (const int fd : want) know(task, fd);
   return true;
 }
@@ -174,11 +165,10 @@ bool Replay::do_make_fd(Call& call, Task& task, std::int64_t* model) {
   args.path = log_.texts[call.text];
   args.flags = kOpenReadWrite | (call.a[0] ? static_cast<std::uint32_t>(kOpenCloexec) : 0U);
   args.type = static_cast<format::FileType>(call.a[1]);
-  if (args.type == format::kFileSocket) args.mode = kModeSocket;
-  if (args.type == format::kFileGeneric) args.mode = kModeRegular;
-  kernel_.open(task, args, static_cast<int>(call.result));
+  if (args.type == format::kFileSocket) args.mode = core::kModeSocket;
+  if (args.type == format::kFileGeneric) args.mode = core::kModeRegular;
+  kernel_.open_nameless(task, args, static_cast<int>(call.result));
   const auto fd = find_fd(task, call.result);
-  fd->file->path = args.path;  // no path of the file system
   know(task, call.result);
   if (call.a[2] > 0 && call.a[2] <= core::kPidMax) {
     const Task* of = kernel_.find_task(task, static_cast<Nr>(call.a[2]));
@@ -198,18 +188,47 @@ void Replay::receive(Call& call, Task& task) {
     Kernel::OpenArgs args;
     args.flags = call.a[1] ? static_cast<std::uint32_t>(kOpenCloexec) : 0U;
     args.type = format::kFileOpaque;
-    kernel_.open(task, args, fd);
+    kernel_.open_nameless(task, args, fd);
     know(task, fd);
   }
 }
 
-void Replay::move_offset(const Call& call, Task& task, std::int64_t fd, bool is_write) {
-  if (have_fd(task, fd))
-    kernel_.transfer(task, static_cast<int>(fd), static_cast<std::uint64_t>(call.result), is_write);
+bool Replay::move_bytes(const Call& call, Task& task, std::int64_t fd, bool is_write) {
+  if (!have_fd(task, fd)) return true;
+  const auto bytes = static_cast<std::uint64_t>(call.result);
+  const std::string_view data = is_write ? std::string_view(log_.texts[call.text]) : "";
+  const long moved = kernel_.transfer(task, static_cast<int>(fd), bytes, is_write, data, lenient_);
+  return moved != kWouldBlock;
+}
+
+// What another process holds unseen, or held when it failed, is not known.
+bool Replay::do_lock(Call& call, Task& task, std::int64_t* model) {
+  if (!have_fd(task, call.a[0])) return *model = -EBADF, call.result < 0;
+  const int fd = static_cast<int>(call.a[0]);
+  Kernel::LockArgs args;
+  args.kind = format::kLockFlock;
+  auto operation = static_cast<unsigned>(call.a[1]);
+  if (call.op == Op::set_lock) {
+    args.kind = static_cast<format::LockKind>(call.a[1]);
+    args.type = static_cast<LockType>(call.b[0]);
+    args.whence = call.b[1];
+    args.start = call.a[2];
+    args.length = call.a[3];
+  } else {
+    args.type = operation & kFlockExclusive ? LockType::write : LockType::read;
+    // A conversion that fails has given up the old lock.
+    if (call.result == -EAGAIN || call.result == -EINTR) operation = kFlockUnlock;
+    if (call.result < 0 && operation != kFlockUnlock) return true;
+  }
+  if (lenient_) kernel_.break_locks(task, fd, args);
+  *model =
+      call.op == Op::flock ? kernel_.flock(task, fd, operation) : kernel_.set_lock(task, fd, args);
+  return *model == 0;
 }
 
 bool Replay::do_transfer(Call& call, Task& task, std::int64_t* model) {
-  const bool one_fd = call.op != Op::send && call.op != Op::copy_range;
+  const bool one_fd = call.op != Op::send && call.op != Op::copy_range &&
+                      !(call.op == Op::truncate && call.a[0] < 0);
   if (call.result < 0) return true;
   if (one_fd && !have_fd(task, call.a[0])) {
     *model = -EBADF;
@@ -239,16 +258,23 @@ bool Replay::do_transfer(Call& call, Task& task, std::int64_t* model) {
       break;
     case Op::read:
     case Op::write:
-      move_offset(call, task, fd, call.op == Op::write);
-      break;
+      return move_bytes(call, task, fd, call.op == Op::write);
     case Op::send:
-      move_offset(call, task, call.a[0], true);
-      if (call.a[1] >= 0) move_offset(call, task, call.a[1], false);
-      break;
+      return (call.a[1] < 0 || move_bytes(call, task, call.a[1], false)) &&
+             move_bytes(call, task, call.a[0], true);
     case Op::copy_range:
-      if (call.a[0] >= 0) move_offset(call, task, call.a[0], false);
-      if (call.a[1] >= 0) move_offset(call, task, call.a[1], true);
+      if (call.a[0] >= 0) move_bytes(call, task, call.a[0], false);
+      if (call.a[1] >= 0) move_bytes(call, task, call.a[1], true);
       break;
+    case Op::extend:
+      kernel_.extend(task, fd, static_cast<std::uint64_t>(call.a[1]));
+      break;
+    case Op::truncate: {
+      if (call.a[0] >= 0) return kernel_.ftruncate(task, fd, call.a[1]), true;
+      const Kernel::At at{log_.texts[call.text]};
+      const auto make = [&] { return kernel_.truncate(task, at.path, call.a[1]); };
+      return insist(call, task, {at}, make, model);
+    }
     default:
       CKPT_ASSERT(false);
   }
@@ -260,33 +286,45 @@ void Replay::do_stat(Call& call, Task& task) {
   const Ref<File> touched = file_of(task, call.a[0]);
   File& file = *touched;
   const auto mode = static_cast<std::uint32_t>(call.a[1]);
-  if (mode & kModeFormat) file.mode = mode;
-  if (call.a[2] >= 0 && (mode & kModeFormat) == kModeRegular)
-    file.size = static_cast<std::uint64_t>(call.a[2]);
+  const std::uint32_t format = mode & core::kModeFormat;
+  if (format == 0) return;
+  file.mode = mode;
+  if (file.dentry) file.inode->mode = mode;
+  if (call.a[2] >= 0 && format == core::kModeRegular) {
+    if (!file.inode) file.inode = m_.file_system().new_inode(mode);
+    file.inode->size = static_cast<std::uint64_t>(call.a[2]);
+  }
   if (file.type != format::kFileGeneric) return;
-  if ((mode & kModeFormat) == kModeFifo) file.type = format::kFileFifo;
-  if ((mode & kModeFormat) == kModeSocket) file.type = format::kFileSocket;
+  if (format == core::kModeSocket) file.type = format::kFileSocket;
+  if (format != core::kModeFifo) return;
+  file.type = format::kFileFifo;
+  if (file.pipe || !file.dentry) return;
+  // Who else has it open, and what is in flight, is not known.
+  Ref<core::Pipe> pipe = file.inode->pipe;
+  if (!pipe) {
+    pipe = new core::Pipe(file.inode);
+    pipe->uncertain = true;
+  }
+  file.attach(std::move(pipe));
 }
 
 bool Replay::do_fs_call(Call& call, Task& task, std::int64_t* model) {
-  Process& p = *task.process;
-  const std::string& path = log_.texts[call.text];
+  const Kernel::At at{log_.texts[call.text]};
   switch (call.op) {
     case Op::chdir:
-      kernel_.chdir(task, path);
-      break;
+      return insist(
+          call, task, {at}, [&] { return kernel_.chdir(task, at.path); }, model);
     case Op::fchdir:
       if (!have_fd(task, call.a[0])) return *model = -EBADF, call.entry_line != call.line;
-      kernel_.chdir(task, file_of(task, call.a[0])->path);
-      break;
+      *model = kernel_.fchdir(task, static_cast<int>(call.a[0]));
+      return *model == 0;
     case Op::umask:
       kernel_.umask(task, static_cast<std::uint32_t>(call.a[0]));
-      break;
+      return true;
     default:
-      if (!p.fs) p.fs = new core::FsContext;
-      if (path.starts_with('/')) p.fs->cwd = path;
+      if (at.path.starts_with('/')) kernel_.set_cwd(task, at.path);
+      return true;
   }
-  return true;
 }
 
 }  // namespace ckpt::sim::history

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <istream>
 #include <string>
 #include <vector>
@@ -53,10 +54,10 @@ enum class Op : std::uint8_t {
   get_flags,    // a0 fd; result flags
   pipe,         // a0 flags, a1 and a2 the fds, a3 FileType
   make_fd,      // a0 close-on-exec, a1 FileType, a2 pid of a pidfd or 0, text: name; result: fd
-  receive,      // a1 close-on-exec, text: `5, 6`: came with SCM_RIGHTS
+  receive,      // a0 fd, a1 close-on-exec, text: `5, 6`: came with SCM_RIGHTS; result: bytes
   lseek,        // a0 fd, a1 offset, a2 whence
   read,         // a0 fd; result: bytes
-  write,        // a0 fd; result: bytes
+  write,        // a0 fd, text: the bytes, if the log has them all; result: bytes
   send,         // a0 out fd, a1 in fd or -1 (has an offset of its own); result: bytes
   copy_range,   // a0 in fd or -1, a1 out fd or -1; result: bytes
   stat,         // a0 fd, a1 mode, a2 size or -1
@@ -64,9 +65,20 @@ enum class Op : std::uint8_t {
   fchdir,       // a0 fd
   getcwd,       // text
   umask,        // a0 mask
+  truncate,     // a0 fd or -1, a1 size, text: path
+  extend,       // a0 fd, a1 end
+  flock,        // a0 fd, a1 operation
+  set_lock,     // a0 fd, a1 LockKind, a2 start, a3 length, b LockType, whence
+  // Names: text: path, a0 directory fd or kCwd.
+  link,    // a1 new directory fd, a2 flags, a3 index of the new path's text
+  rename,  // likewise
+  unlink,  // a2 flags
+  mkdir,
+  symlink,  // a3 index of the target's text
+  mknod,    // a1 mode
 };
 
-constexpr std::int64_t kCwd = -100;  // AT_FDCWD
+constexpr std::int64_t kCwd = kAtCwd;
 constexpr std::int64_t kAnyChild = 99;
 constexpr std::int64_t kWaitStopped = 0x7f, kWaitContinuedStatus = 0xffff;
 constexpr std::uint32_t kNone = 0xffffffff;
@@ -81,6 +93,7 @@ struct Call {
   std::uint32_t changes = 0;               // the machine's count of changes at the entry
   std::int64_t result = 0;                 // or -errno
   std::int64_t a[4] = {};
+  std::uint8_t b[2] = {};
   std::uint32_t text = 0;  // index in Log::texts; 0: none
   const char* name = "";   // as the log has it
 };
@@ -126,7 +139,11 @@ struct Log {
   std::vector<Event> events;  // in the order of lines, up to at_line where that is given
   std::vector<Call> calls;
   std::vector<Actor> actors;
-  std::vector<std::string> texts;  // [0] is empty
+  std::vector<std::string> texts;  // [0] is empty. A path may come as "DIR\0PATH": strace -y says
+                                   // what the directory is that PATH is relative to
+  std::deque<std::uint32_t>
+      data_texts;  // those that are bytes written: the last ones alone are kept
+  std::uint64_t data_bytes = 0;
   std::vector<Translation> translations;
   bool has_signals = false;  // the log shows signals
   bool complete = false;     // it shows all calls (brk or mmap), not just some

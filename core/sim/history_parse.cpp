@@ -217,6 +217,7 @@ const std::unordered_map<std::string_view, Known>& table() {
         {"ioctl", {Op::set_cloexec, parse_ioctl}},
     };
     add_file_calls(all);
+    add_name_calls(all);
     for (auto& [name, call] : all) call.name = name.data();  // all are literals
     return all;
   }();
@@ -251,10 +252,26 @@ std::int64_t pid_number(std::string_view text, Log& log) {
 
 std::uint32_t keep(Log& log, std::string_view text) {
   if (text.empty()) return 0;
-  if (text.size() > kPathMax) text = text.substr(0, kPathMax);
-  if (log.texts.back() == text && log.texts.size() > 1)
-    return static_cast<std::uint32_t>(log.texts.size() - 1);
+  if (text.size() > 2 * kPathMax) text = text.substr(0, 2 * kPathMax);
+  const auto last = static_cast<std::uint32_t>(log.texts.size() - 1);
+  const bool is_data = !log.data_texts.empty() && log.data_texts.back() == last;
+  if (log.texts.back() == text && last > 0 && !is_data) return last;
   log.texts.emplace_back(text);
+  return last + 1;
+}
+
+std::uint32_t keep_data(Log& log, std::string bytes) {
+  constexpr std::uint64_t kMost = std::uint64_t{16} << 20;
+  if (bytes.empty() || bytes.size() > kMost) return 0;
+  log.data_bytes += bytes.size() + sizeof bytes;
+  log.texts.push_back(std::move(bytes));
+  log.data_texts.push_back(static_cast<std::uint32_t>(log.texts.size() - 1));
+  while (log.data_bytes > kMost) {
+    std::string& oldest = log.texts[log.data_texts.front()];
+    log.data_bytes -= oldest.size() + sizeof oldest;
+    std::string().swap(oldest);
+    log.data_texts.pop_front();
+  }
   return static_cast<std::uint32_t>(log.texts.size() - 1);
 }
 

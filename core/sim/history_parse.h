@@ -18,6 +18,7 @@ struct Known {
 };
 using KnownCalls = std::unordered_map<std::string_view, Known>;
 void add_file_calls(KnownCalls& all);  // history_parse_files.cpp
+void add_name_calls(KnownCalls& all);  // history_parse_names.cpp
 
 [[nodiscard]] const Known* find_known(std::string_view name);
 // Fills op, arguments and result. op stays none for calls that had no effect on the model. A line
@@ -35,5 +36,10 @@ constexpr std::size_t kPathMax = 4096;
 std::int64_t pid_number(std::string_view text, Log& log);
 // Index of the text in log.texts.
 std::uint32_t keep(Log& log, std::string_view text);
+// Likewise for bytes that were written. Of these the last 16 MiB of a log are kept: what is still
+// in flight at its end is among them.
+std::uint32_t keep_data(Log& log, std::string bytes);
+// Index of a path, with what strace -y says of the directory fd that stands before it.
+std::uint32_t keep_path(const LogLine& line, std::size_t dirfd, std::size_t path, Log& log);
 
 }  // namespace ckpt::sim::history

@@ -9,24 +9,12 @@ namespace ckpt::sim::history {
 
 namespace {
 
-void set_path(const LogLine& line, std::size_t at, Call& call, Log& log) {
-  const auto path = parse_string(text_arg(line, at));
-  const std::string_view text = path ? std::string_view(path->bytes) : std::string_view();
-  // strace -y says what the kernel calls the file; needed only where the name is not absolute.
-  const std::string_view said = line.result.annotation;
-  if (!text.starts_with('/') && said.starts_with('/')) {
-    call.text = keep(log, unescape(said));
-    call.a[2] = 1;
-  } else {
-    call.text = keep(log, text);
-  }
-}
-
 void parse_open(const LogLine& line, Call& call, Log& log) {
   call.a[0] = static_cast<std::int64_t>(flags_value(text_arg(line, 1), open_flags()));
   call.a[1] = kCwd;
   if (line.name == "creat") call.a[0] = kOpenCreate | kOpenWrite | kOpenTrunc;
-  set_path(line, 0, call, log);
+  const auto path = parse_string(text_arg(line, 0));
+  call.text = keep(log, path ? path->bytes : "");
 }
 
 void parse_openat(const LogLine& line, Call& call, Log& log) {
@@ -34,7 +22,7 @@ void parse_openat(const LogLine& line, Call& call, Log& log) {
   if (line.name == "openat2") flags = struct_field(flags, "flags").value_or("");
   call.a[0] = static_cast<std::int64_t>(flags_value(flags, open_flags()));
   call.a[1] = fd_arg(line, 0);
-  set_path(line, 1, call, log);
+  call.text = keep_path(line, 0, 1, log);
 }
 
 void parse_fd_only(const LogLine& line, Call& call, Log&) {
@@ -53,6 +41,21 @@ void parse_dup2(const LogLine& line, Call& call, Log&) {
   call.a[0] = fd_arg(line, 0);
   call.a[1] = fd_arg(line, 1);
   call.a[2] = static_cast<std::int64_t>(flags_value(text_arg(line, 2), open_flags()));
+}
+
+// `{l_type=F_WRLCK, l_whence=SEEK_SET, l_start=0, l_len=10}`
+void parse_lock(const LogLine& line, std::string_view command, Call& call) {
+  const std::string_view lock = text_arg(line, 2);
+  const std::string_view type = struct_field(lock, "l_type").value_or("");
+  const std::string_view whence = struct_field(lock, "l_whence").value_or("");
+  call.op = Op::set_lock;
+  call.a[1] = command.starts_with("F_OFD") ? format::kLockOfd : format::kLockPosix;
+  call.a[2] = parse_integer(struct_field(lock, "l_start").value_or("")).value_or(0);
+  call.a[3] = parse_integer(struct_field(lock, "l_len").value_or("")).value_or(0);
+  call.b[0] = static_cast<std::uint8_t>(type == "F_RDLCK"   ? LockType::read
+                                        : type == "F_WRLCK" ? LockType::write
+                                                            : LockType::unlock);
+  call.b[1] = whence == "SEEK_CUR" ? 1 : whence == "SEEK_END" ? 2 : 0;
 }
 
 void parse_fcntl(const LogLine& line, Call& call, Log&) {
@@ -74,6 +77,8 @@ void parse_fcntl(const LogLine& line, Call& call, Log&) {
     call.a[1] = static_cast<std::int64_t>(flags_value(text_arg(line, 2), open_flags()));
   } else if (command == "F_GETFL") {
     call.op = Op::get_flags;
+  } else if (command.starts_with("F_SETLK") || command.starts_with("F_OFD_SETLK")) {
+    parse_lock(line, command, call);
   }
 }
 
@@ -130,10 +135,15 @@ void parse_memfd(const LogLine& line, Call& call, Log& log) {
   call.text = keep(log, "/memfd:" + (name ? name->bytes : std::string()));
 }
 
+bool peeks(const LogLine& line, std::size_t flags) {
+  return has_flag(text_arg(line, flags), "MSG_PEEK");
+}
+
 // Fds that come with a message: `cmsg_type=SCM_RIGHTS, cmsg_data=[5, 6]`. Their list is kept as
 // text.
 void parse_recvmsg(const LogLine& line, Call& call, Log& log) {
-  call.op = Op::none;
+  call.a[0] = fd_arg(line, 0);
+  call.op = peeks(line, 2) ? Op::none : Op::read;
   const std::size_t at = line.args_text.find("SCM_RIGHTS");
   if (at == std::string_view::npos) return;
   std::string_view rest = line.args_text.substr(at);
@@ -143,6 +153,84 @@ void parse_recvmsg(const LogLine& line, Call& call, Log& log) {
   call.op = Op::receive;
   call.a[1] = line.args_text.find("MSG_CMSG_CLOEXEC") != std::string_view::npos;
   call.text = keep(log, rest.substr(0, rest.find(']')));
+}
+
+// The bytes of `"..."`, if there are at least as many as were written.
+void keep_written(std::string_view text, Call& call, Log& log) {
+  if (!call.returned || call.result <= 0) return;
+  auto data = parse_string(text);
+  if (data && !data->abbreviated && data->bytes.size() >= static_cast<std::uint64_t>(call.result))
+    call.text = keep_data(log, std::move(data->bytes));
+}
+
+// Likewise of `[{iov_base="...", iov_len=2}, ...]`.
+void keep_vector(std::string_view text, Call& call, Log& log) {
+  const auto list = parse_list(text);
+  if (!call.returned || call.result <= 0 || !list) return;
+  std::string all;
+  for (const std::string_view element : *list) {
+    const auto data = parse_string(struct_field(element, "iov_base").value_or(""));
+    if (!data || data->abbreviated) return;
+    all += data->bytes;
+  }
+  if (all.size() >= static_cast<std::uint64_t>(call.result))
+    call.text = keep_data(log, std::move(all));
+}
+
+void parse_write(const LogLine& line, Call& call, Log& log) {
+  call.a[0] = fd_arg(line, 0);
+  keep_written(text_arg(line, 1), call, log);
+}
+
+void parse_writev(const LogLine& line, Call& call, Log& log) {
+  call.a[0] = fd_arg(line, 0);
+  keep_vector(text_arg(line, 1), call, log);
+}
+
+void parse_sendmsg(const LogLine& line, Call& call, Log& log) {
+  call.a[0] = fd_arg(line, 0);
+  keep_vector(struct_field(text_arg(line, 1), "msg_iov").value_or(""), call, log);
+}
+
+void parse_recvfrom(const LogLine& line, Call& call, Log&) {
+  if (peeks(line, 3)) call.op = Op::none;
+  call.a[0] = fd_arg(line, 0);
+}
+
+void parse_pwrite(const LogLine& line, Call& call, Log&) {
+  call.a[0] = fd_arg(line, 0);
+  const std::int64_t offset = int_arg(line, 3).value_or(-1);
+  if (offset < 0 || call.result <= 0) call.op = Op::none;
+  if (__builtin_add_overflow(offset, call.result, &call.a[1])) call.op = Op::none;
+}
+
+void parse_fallocate(const LogLine& line, Call& call, Log&) {
+  call.a[0] = fd_arg(line, 0);
+  const auto offset = int_arg(line, 2), length = int_arg(line, 3);
+  if (text_arg(line, 1) != "0" || !offset || !length) call.op = Op::none;
+  if (__builtin_add_overflow(offset.value_or(0), length.value_or(0), &call.a[1]))
+    call.op = Op::none;
+}
+
+void parse_ftruncate(const LogLine& line, Call& call, Log&) {
+  call.a[0] = fd_arg(line, 0);
+  call.a[1] = int_arg(line, 1).value_or(0);
+}
+
+void parse_truncate(const LogLine& line, Call& call, Log& log) {
+  const auto path = parse_string(text_arg(line, 0));
+  call.a[0] = -1;
+  call.a[1] = int_arg(line, 1).value_or(0);
+  call.text = keep(log, path ? path->bytes : "");
+}
+
+void parse_flock(const LogLine& line, Call& call, Log&) {
+  call.a[0] = fd_arg(line, 0);
+  const std::string_view text = text_arg(line, 1);
+  call.a[1] = (has_flag(text, "LOCK_SH") ? kFlockShared : 0U) |
+              (has_flag(text, "LOCK_EX") ? kFlockExclusive : 0U) |
+              (has_flag(text, "LOCK_UN") ? kFlockUnlock : 0U) |
+              (has_flag(text, "LOCK_NB") ? kFlockNonblock : 0U);
 }
 
 void parse_lseek(const LogLine& line, Call& call, Log&) {
@@ -239,7 +327,15 @@ void add_file_calls(KnownCalls& all) {
   add(Op::receive, parse_recvmsg, {"recvmsg"});
   add(Op::lseek, parse_lseek, {"lseek", "_llseek"});
   add(Op::read, parse_fd_only, {"read", "readv"});
-  add(Op::write, parse_fd_only, {"write", "writev"});
+  add(Op::read, parse_recvfrom, {"recvfrom"});
+  add(Op::write, parse_write, {"write", "sendto"});
+  add(Op::write, parse_writev, {"writev"});
+  add(Op::write, parse_sendmsg, {"sendmsg"});
+  add(Op::extend, parse_pwrite, {"pwrite64", "pwritev", "pwritev2"});
+  add(Op::extend, parse_fallocate, {"fallocate"});
+  add(Op::truncate, parse_truncate, {"truncate", "truncate64"});
+  add(Op::truncate, parse_ftruncate, {"ftruncate", "ftruncate64"});
+  add(Op::flock, parse_flock, {"flock"}, true);
   add(Op::send, parse_sendfile, {"sendfile", "sendfile64"});
   add(Op::copy_range, parse_copy_range, {"copy_file_range"});
   add(Op::stat, parse_fstat, {"fstat", "fstat64"});

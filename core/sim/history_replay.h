@@ -12,6 +12,8 @@
 // before it.
 #pragma once
 
+#include <functional>
+#include <initializer_list>
 #include <map>
 #include <optional>
 #include <set>
@@ -114,7 +116,17 @@ class Replay {
   void do_stat(Call& call, Task& task);
   Ref<File> file_of(Task& task, std::int64_t fd);
   void receive(Call& call, Task& task);
-  void move_offset(const Call& call, Task& task, std::int64_t fd, bool is_write);
+  // What went through fd; false: more than can have been there.
+  bool move_bytes(const Call& call, Task& task, std::int64_t fd, bool is_write);
+  bool do_lock(Call& call, Task& task, std::int64_t* model);
+  // --- history_paths.cpp
+  // The path of an *at call. What strace -y says of the directory is learnt if it is not known.
+  Kernel::At path_of_call(Task& task, std::size_t text, std::int64_t dirfd);
+  // Makes a call with names; if the model contradicts and nothing in flight explains it, then
+  // somebody unseen has changed what stands under `paths`, and it is made again.
+  bool insist(const Call& call, Task& task, std::initializer_list<Kernel::At> paths,
+              const std::function<long()>& make, std::int64_t* model);
+  bool do_name_call(Call& call, Task& task, std::int64_t* model);
   // --- history_fds.cpp
   [[nodiscard]] FdNotes* notes_of(Process& process, bool make);
   void know(Task& task, std::int64_t fd);

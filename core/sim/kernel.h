@@ -6,13 +6,13 @@
 // Permissions are root's.
 //
 // Files by verb: clone.cpp exit.cpp wait.cpp session.cpp ns.cpp signal.cpp exec.cpp prctl.cpp
-// open.cpp dup.cpp fs.cpp. README.md says where the model differs from Linux.
+// open.cpp dup.cpp transfer.cpp fs.cpp walk.cpp names.cpp locks.cpp. README.md says where the model
+// differs from Linux.
 #pragma once
 
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "core/machine.h"
@@ -92,6 +92,20 @@ enum Signal : int {
   kSigTtou = 22
 };
 
+constexpr int kAtCwd = -100;  // AT_FDCWD
+enum AtFlags : unsigned { kAtRemoveDir = 0x200, kAtSymlinkFollow = 0x400, kAtEmptyPath = 0x1000 };
+enum RenameFlags : unsigned { kRenameNoReplace = 1, kRenameExchange = 2 };
+enum FlockOperation : unsigned {
+  kFlockShared = 1,
+  kFlockExclusive = 2,
+  kFlockNonblock = 4,
+  kFlockUnlock = 8
+};
+enum class LockType : std::uint8_t { read, write, unlock };
+
+struct Place;                    // walk.h
+enum class Last : std::uint8_t;  // walk.h
+
 class Kernel {
  public:
   // One Kernel at a time drives a machine. It looks once through a machine that is not empty.
@@ -155,22 +169,27 @@ class Kernel {
   // another process cannot be copied, `*error` says why, and nothing has changed.
   Task& execve(Task& caller, std::string_view comm, long* error = nullptr);
 
-  // --- files.cpp: as the man pages say. Paths are taken as they are, made absolute by cwd if it is
-  // known.
+  // --- open.cpp. `want` >= 0: the fd that the history says came out: it is used even if the model
+  // thinks another was lowest (state from before line 1 is unknown), and the call does not block.
+  // -1: the lowest free one.
   struct OpenArgs {
     std::string path;
     std::uint32_t flags = 0;  // open(2)'s, O_CLOEXEC included
     std::uint32_t mode = 0;   // S_IFMT bits, if known
     format::FileType type = format::kFileGeneric;
+    int dirfd = kAtCwd;  // what a relative path is relative to
   };
-  // `want` >= 0: the fd that the history says came out: it is used even if the model thinks another
-  // was lowest (state from before line 1 is unknown). -1: the lowest free one.
   long open(Task& caller, const OpenArgs& args, int want = -1);
+  // A file that no name stands for: a socket, an eventfd, one that came with a message.
+  long open_nameless(Task& caller, const OpenArgs& args, int want = -1);
   // The open file description behind `fd`, for a call that takes the rights `need`: touches the fd
   // (core/fd_table.h). 0, -EBADF, or why it could not be reopened.
   long use(Task& caller, int fd, core::Rights need, core::Ref<core::File>* file);
   long close(Task& caller, int fd);
   long close_range(Task& caller, unsigned first, unsigned last, unsigned flags);
+  long pipe2(Task& caller, std::uint32_t flags, int fds[2], const int want[2] = nullptr);
+  long socketpair(Task& caller, std::uint32_t flags, int fds[2], const int want[2] = nullptr);
+  // --- dup.cpp
   long dup(Task& caller, int fd, int want = -1);
   long dup3(Task& caller, int fd, int newfd, std::uint32_t flags);  // EINVAL if equal
   long dup2(Task& caller, int fd, int newfd);
@@ -179,13 +198,53 @@ class Kernel {
   long get_cloexec(Task& caller, int fd);
   long set_cloexec(Task& caller, int fd, bool on);
   long set_status_flags(Task& caller, int fd, std::uint32_t flags);  // F_SETFL
-  long pipe2(Task& caller, std::uint32_t flags, int fds[2], const int want[2] = nullptr);
+  // --- transfer.cpp. read(2) and write(2) of `bytes`, as far as the model knows what is there to
+  // be read (EOF, EAGAIN, kWouldBlock, EPIPE); bytes of unknown contents.
+  long read(Task& caller, int fd, std::uint64_t bytes);
+  long write(Task& caller, int fd, std::uint64_t bytes);
+  // What a read or write did: moves the shared offset of a regular file, and what is in flight in a
+  // pipe. `data`: what was written, if it is known. kWouldBlock if a read took more than is in
+  // flight, unless `more`: then somebody unseen has written.
+  long transfer(Task& caller, int fd, std::uint64_t bytes, bool is_write,
+                std::string_view data = {}, bool more = false);
   long lseek(Task& caller, int fd, std::int64_t offset, int whence,
              std::optional<std::int64_t> result = {});
-  // Moves the shared offset of a regular file by what a read or write transferred.
-  long transfer(Task& caller, int fd, std::uint64_t bytes, bool is_write);
+  long truncate(Task& caller, std::string_view path, std::int64_t size);
+  long ftruncate(Task& caller, int fd, std::int64_t size);
+  // The file reaches to `end` now (pwrite(2), fallocate(2)), if its size was known at all.
+  long extend(Task& caller, int fd, std::uint64_t end);
+  // --- fs.cpp
   long chdir(Task& caller, std::string_view path);
+  long fchdir(Task& caller, int fd);
+  void set_cwd(Task& caller, std::string_view absolute);  // as getcwd(2) tells it
   long umask(Task& caller, std::uint32_t mask);
+  // --- names.cpp. What is in a directory that is not complete (core/fs.h) is taken to be as the
+  // call needs it.
+  struct At {
+    std::string_view path;
+    int dirfd = kAtCwd;
+  };
+  long link(Task& caller, const At& from, const At& to, unsigned flags = 0);
+  long unlink(Task& caller, const At& at, unsigned flags = 0);  // kAtRemoveDir: rmdir(2)
+  long rename(Task& caller, const At& from, const At& to, unsigned flags = 0);
+  long mkdir(Task& caller, const At& at);
+  long symlink(Task& caller, std::string_view target, const At& at);
+  long mknod(Task& caller, const At& at, std::uint32_t mode);
+  // Somebody unseen has changed what stands under this name: nothing is known of it and of the
+  // directories above from now on.
+  void forget(Task& caller, const At& at);
+  // --- locks.cpp
+  long flock(Task& caller, int fd, unsigned operation);
+  struct LockArgs {  // as fcntl(2)'s struct flock
+    format::LockKind kind = format::kLockPosix;
+    LockType type = LockType::unlock;
+    int whence = 0;  // SEEK_SET, SEEK_CUR, SEEK_END
+    std::int64_t start = 0, length = 0;
+    bool wait = false;  // F_SETLKW
+  };
+  long set_lock(Task& caller, int fd, const LockArgs& args);
+  // Takes away what keeps the lock from being set: its owner has given it up unseen.
+  void break_locks(Task& caller, int fd, const LockArgs& args);
 
   // Does `caller` see a task with this number in its namespace?
   [[nodiscard]] Task* find_task(Task& caller, Nr nr);
@@ -220,13 +279,23 @@ class Kernel {
   core::FdTable& files(Task& caller);
   core::FsContext& fs(Task& caller);
   long install(Task& caller, core::Ref<core::File> file, int fd, bool cloexec);
-  void grow(const core::File& file, std::uint64_t end);
+  long install_end(Task& caller, core::Ref<core::File> file, int end, std::uint32_t flags,
+                   int fds[2], const int want[2]);
+  long find_or_make(const OpenArgs& args, const Place& place, core::Ref<core::Dentry>* entry);
+  long attach_fifo(core::File& file, bool may_block);
+  long lock_of(Task& caller, int fd, const LockArgs& args, core::Ref<core::File>* file,
+               core::Lock* lock);
+
+  // --- walk.cpp: path_resolution(7).
+  long walk(Task& caller, const At& at, Last last, Place* place);
+  long start_of_walk(Task& caller, const At& at, core::Ref<core::Dentry>* start);
+  // A place for a new name: EEXIST if there is one.
+  long walk_to_new(Task& caller, const At& at, bool for_directory, Place* place);
 
   Machine& m_;
   std::size_t stopped_ = 0;                // processes that are stopped
   std::vector<core::Ref<PidNs>> exiting_;  // namespaces whose init is `exiting`
   bool settling_ = false;
-  std::unordered_map<std::string, std::uint64_t> sizes_;  // of regular files, where known, by path
 };
 
 // What a call returns for a pid seen from `ns`: its number, 0 if invisible, or kUnknownResult.

@@ -18,13 +18,12 @@ enum OpenFlags : std::uint32_t {
   kOpenAsync = 020000,
   kOpenDirect = 040000,
   kOpenLargeFile = 0100000,
+  kOpenDirectory = 0200000,
+  kOpenNoFollow = 0400000,
   kOpenNoAtime = 01000000,
   kOpenCloexec = 02000000,
   kOpenPath = 010000000,
+  kOpenTmpfile = 020200000,  // O_DIRECTORY's bit included
 };
-
-constexpr std::uint32_t kModeFormat = 0170000;  // S_IFMT
-constexpr std::uint32_t kModeRegular = 0100000;
-constexpr std::uint32_t kModeFifo = 0010000;
 
 }  // namespace ckpt::sim

@@ -8,7 +8,7 @@ namespace ckpt::sim {
 inline core::Ref<core::FsContext> copy_of(const core::FsContext& fs) {
   core::Ref<core::FsContext> copy = new core::FsContext;
   copy->root = fs.root;
-  copy->cwd = fs.cwd;
+  copy->pwd = fs.pwd;
   copy->umask = fs.umask;
   copy->umask_known = fs.umask_known;
   return copy;

@@ -13,6 +13,8 @@ programs=$(cd "$(dirname "$0")" && pwd)
 tree=clone,clone3,fork,vfork,execve,exit,exit_group,wait4,waitid,setsid,setpgid,kill,tgkill
 tree+=,prctl,unshare,setns
 files=open,openat,creat,close,close_range,dup,dup2,dup3,fcntl,pipe,pipe2,lseek,read,write,chdir
+names=link,linkat,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,rmdir,mknod,mknodat
+names+=,truncate,ftruncate
 
 # Runs as the init of a pid namespace: LOG, seconds until the tree stands, then strace and its
 # arguments. The log is cut after its last whole line.
@@ -39,7 +41,7 @@ if [[ ${1:-} == --inside ]]; then
 fi
 
 work=$(mktemp -d)
-trap 'rm -rf "$work" /tmp/ckpt-sample.log' EXIT
+trap 'rm -rf "$work" /tmp/ckpt-sample.* /tmp/ckpt-names' EXIT
 cd "$work"
 wanted=("$@")
 
@@ -75,6 +77,9 @@ done
 program orphaned-group -e "trace=$tree,rt_sigaction"
 program sigchld-ignored -e "trace=$tree,rt_sigaction"
 program files -e "trace=$tree,$files"
+program names -e "trace=$tree,$files,$names"
+program locks -e "trace=$tree,$files,$names,flock"
+program in-flight -e "trace=$tree,$files,$names,socketpair,sendto,recvfrom"
 program unshare-no-init-yet -e "trace=$tree"
 program sibling-namespaces-equal-numbers --pidns-translation -e "trace=$tree"
 program namespace-joined --pidns-translation -e "trace=$tree,pidfd_open"

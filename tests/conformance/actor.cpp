@@ -5,6 +5,8 @@
 //   ckpt_actor MAILBOX SLOT
 #include <asm/unistd.h>
 
+#include <initializer_list>
+
 #include "tests/conformance/mailbox.h"
 
 namespace {
@@ -97,11 +99,13 @@ long number(const char* text) {
 
 }  // namespace
 
-// SIGHUP, which the members of an orphaned group get, is ignored from here on by all.
+// SIGHUP, which the members of an orphaned group get, is ignored from here on by all, and so is
+// SIGPIPE: who writes for nobody is told so by EPIPE.
 extern "C" [[noreturn]] void start(const long* stack) {
   const auto* argv = reinterpret_cast<const char* const*>(stack + 1);
   const long ignore[4] = {1, 0, 0, 0};
-  call(__NR_rt_sigaction, 1 /* SIGHUP */, reinterpret_cast<long>(ignore), 0, 8);
+  for (const long signal : {1 /* SIGHUP */, 13 /* SIGPIPE */})
+    call(__NR_rt_sigaction, signal, reinterpret_cast<long>(ignore), 0, 8);
   const long fd = call(__NR_open, reinterpret_cast<long>(argv[1]), 2 /* O_RDWR */);
   constexpr long kShared = 1, kFixed = 0x10;
   const long at = call(__NR_mmap, static_cast<long>(ckpt::conformance::kMailboxAddress),

@@ -106,7 +106,7 @@ class Writer {
     if (!is_new) return name;
     for (const core::Fd& fd : table->fds())
       lines.push_back("    table " + name + " fd " + std::to_string(fd.fd) +
-                      (fd.cloexec ? " cloexec " : " ") + file(*fd.file));
+                      (fd.cloexec ? " cloexec " : " ") + file(*fd.file) + locks(*fd.file, *table));
     return name;
   }
 
@@ -116,9 +116,28 @@ class Writer {
     if (!is_new) return name;
     std::ostringstream text;
     text << name << " type " << f.type << " flags 0" << std::oct << (f.flags & ~kLargeFile)
-         << std::dec << " offset " << f.offset << " "
-         << (f.pipe ? "pipe " + number_of(f.pipe.get()) : f.path) << (f.deleted ? " deleted" : "");
-    return text.str();
+         << std::dec << " offset " << f.offset << " ";
+    if (f.pipe) text << "pipe " << number_of(f.pipe.get()) << " ";
+    if (f.type != format::kFilePipe) text << f.name() << (f.deleted() ? " deleted" : "");
+    if (f.dentry) text << " inode " << number_of(f.inode.get());
+    if (f.dentry && f.inode->is(core::kModeRegular))
+      text << " size " << (f.inode->size ? std::to_string(*f.inode->size) : "?");
+    return text.str() + locks(f, f);
+  }
+
+  template <class Owner>
+  static std::string locks(const core::File& f, const Owner& owner) {
+    std::vector<std::string> all;
+    if (!f.inode) return {};
+    for (const core::Lock& lock : f.inode->locks.all())
+      if (lock.owner == &owner)
+        all.push_back(" lock " + std::to_string(lock.kind) +
+                      (lock.exclusive ? " write " : " read ") + std::to_string(lock.start) + "-" +
+                      std::to_string(lock.end));
+    std::sort(all.begin(), all.end());
+    std::string text;
+    for (const std::string& line : all) text += line;
+    return text;
   }
 
   std::string fs(const core::FsContext* context) {
@@ -127,7 +146,7 @@ class Writer {
     std::string name = number_of(context, &is_new);
     if (!is_new) return name;
     std::ostringstream line;
-    line << "    fs " << name << " cwd " << context->cwd << " umask 0" << std::oct
+    line << "    fs " << name << " cwd " << context->cwd() << " umask 0" << std::oct
          << context->umask;
     lines.push_back(line.str());
     return name;

@@ -16,7 +16,7 @@ struct DescribeOptions {
 
 // One line per process of the tree below `root`, parents first; one per thread, fd table, open file
 // and file system context, at its first encounter. Not in it: what /proc cannot tell (subreaper,
-// SA_NOCLDWAIT, states of wait), inode numbers and sizes, O_LARGEFILE, the root directory.
+// SA_NOCLDWAIT, states of wait), inode numbers, O_LARGEFILE, the root directory.
 std::vector<std::string> describe(const core::Process& root, const DescribeOptions& options);
 
 // Lines that differ, marked '-' and '+', with `a` and `b` as the two names; empty if none. A

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -21,6 +22,8 @@ std::uint64_t Generator::random() {
 
 std::vector<Operation> Generator::prologue() {
   return {{0, Verb::close_range, {0, 0xffffffff, 0}},
+          {0, Verb::mkdirat, {AT_FDCWD, kPlace}},
+          {0, Verb::mkdirat, {AT_FDCWD, 8}},
           {0, Verb::chdir, {0}},
           {0, Verb::umask, {022}},
           {0, Verb::clone, {CLONE_NEWPID | SIGCHLD}}};
@@ -29,26 +32,34 @@ std::vector<Operation> Generator::prologue() {
 Verb Generator::verb(bool launcher) {
   struct Weight {
     Verb verb;
-    int weight;
+    int processes, files;  // in a history that is mostly about the one or the other
   };
   static constexpr Weight kWeights[] = {
-      {Verb::clone, 24},      {Verb::wait4, 8},   {Verb::waitid, 8},    {Verb::open, 4},
-      {Verb::close, 2},       {Verb::dup, 2},     {Verb::dup2, 3},      {Verb::dup3, 2},
-      {Verb::dupfd, 2},       {Verb::setfd, 1},   {Verb::getfd, 1},     {Verb::setfl, 2},
-      {Verb::pipe2, 2},       {Verb::lseek, 3},   {Verb::read, 2},      {Verb::write, 3},
-      {Verb::close_range, 1}, {Verb::umask, 1},   {Verb::chdir, 1},     {Verb::exit, 8},
-      {Verb::exit_group, 5},  {Verb::execve, 3},  {Verb::setsid, 6},    {Verb::setpgid, 12},
-      {Verb::getpid, 1},      {Verb::getppid, 2}, {Verb::gettid, 1},    {Verb::getpgid, 2},
-      {Verb::getsid, 2},      {Verb::unshare, 5}, {Verb::setns, 4},     {Verb::kill, 10},
-      {Verb::sigchld, 2},     {Verb::name, 1},    {Verb::subreaper, 6},
+      {Verb::clone, 24, 8},    {Verb::wait4, 8, 3},       {Verb::waitid, 8, 1},
+      {Verb::open, 4, 14},     {Verb::close, 2, 6},       {Verb::dup, 2, 4},
+      {Verb::dup2, 3, 4},      {Verb::dup3, 2, 2},        {Verb::dupfd, 2, 3},
+      {Verb::setfd, 1, 1},     {Verb::getfd, 1, 1},       {Verb::setfl, 2, 2},
+      {Verb::pipe2, 2, 3},     {Verb::lseek, 3, 5},       {Verb::read, 2, 8},
+      {Verb::write, 3, 10},    {Verb::close_range, 1, 1}, {Verb::umask, 1, 1},
+      {Verb::chdir, 2, 3},     {Verb::openat, 3, 10},     {Verb::linkat, 4, 8},
+      {Verb::unlinkat, 3, 8},  {Verb::renameat2, 4, 12},  {Verb::mkdirat, 3, 6},
+      {Verb::symlinkat, 1, 3}, {Verb::mkfifoat, 1, 2},    {Verb::truncate, 1, 2},
+      {Verb::ftruncate, 2, 3}, {Verb::fchdir, 1, 2},      {Verb::flock, 3, 6},
+      {Verb::setlk, 5, 14},    {Verb::exit, 8, 2},        {Verb::exit_group, 5, 3},
+      {Verb::execve, 3, 2},    {Verb::setsid, 6, 0},      {Verb::setpgid, 12, 0},
+      {Verb::getpid, 1, 0},    {Verb::getppid, 2, 0},     {Verb::gettid, 1, 0},
+      {Verb::getpgid, 2, 0},   {Verb::getsid, 2, 0},      {Verb::unshare, 5, 2},
+      {Verb::setns, 4, 0},     {Verb::kill, 10, 2},       {Verb::sigchld, 2, 0},
+      {Verb::name, 1, 0},      {Verb::subreaper, 6, 0},
   };
-  static constexpr int kForLauncher = 19;  // those that say nothing of ids outside
+  static constexpr int kForLauncher = 31;  // those that say nothing of ids outside
   const int kinds = launcher ? kForLauncher : static_cast<int>(std::size(kWeights));
+  const auto weight = [&](int i) { return files_ ? kWeights[i].files : kWeights[i].processes; };
   long sum = 0;
-  for (int i = 0; i < kinds; ++i) sum += kWeights[i].weight;
+  for (int i = 0; i < kinds; ++i) sum += weight(i);
   long at = below(sum);
   int i = 0;
-  while ((at -= kWeights[i].weight) >= 0) ++i;
+  while ((at -= weight(i)) >= 0) ++i;
   return kWeights[i].verb;
 }
 
@@ -187,19 +198,16 @@ std::vector<long> Generator::args(SimSide& sim, unsigned actor, Verb verb) {
 // Mostly one that is open.
 long Generator::fd(const Task& caller) {
   const auto* table = caller.process->files.get();
-  if (const auto fds = table ? table->fds() : std::vector<core::Fd>(); !fds.empty() && !one_in(4))
+  if (const auto fds = table ? table->fds() : std::vector<core::Fd>();
+      !fds.empty() && !one_in(files_ ? 12 : 4))
     return fds[static_cast<std::size_t>(below(std::ssize(fds)))].fd;
   return one_in(6) ? of({-1, 40, 2000000}) : below(7);
 }
 
 std::vector<long> Generator::file_args(const Task& caller, Verb verb) {
   switch (verb) {
-    case Verb::open: {
-      if (one_in(15)) return {below(8), O_PATH | (one_in(2) ? O_CLOEXEC : 0)};
-      return {below(8), of({O_RDONLY, O_WRONLY, O_RDWR, O_RDWR}) |
-                            of({0, O_CREAT | O_TRUNC, O_CREAT | O_TRUNC, O_CREAT | O_EXCL}) |
-                            of({0, 0, O_APPEND, O_NONBLOCK, O_CLOEXEC, O_CLOEXEC | O_APPEND})};
-    }
+    case Verb::open:
+      return {!files_ && one_in(2) ? below(8) : path(), open_flags()};
     case Verb::close:
     case Verb::dup:
     case Verb::getfd:
@@ -223,9 +231,68 @@ std::vector<long> Generator::file_args(const Task& caller, Verb verb) {
     case Verb::write:
       return {fd(caller), below(300)};
     case Verb::chdir:
-      return {below(2)};
-    default:
+      return {one_in(2) ? below(2) : path() + 2};
+    case Verb::umask:
       return {below(01000)};
+    default:
+      return name_args(caller, verb);
+  }
+}
+
+// In a history about files mostly one of a few, so that calls meet.
+long Generator::path() {
+  if (files_ && !one_in(3)) return of({0, 1, 5, 8, 9, 10, 11, 12, 13, 15, 16, 25, 27});
+  return below(kAllPaths);
+}
+
+long Generator::open_flags() {
+  if (one_in(15)) return O_PATH | (one_in(2) ? O_CLOEXEC : 0) | (one_in(6) ? O_DIRECTORY : 0);
+  if (one_in(8)) return O_RDONLY | O_DIRECTORY | (one_in(2) ? O_CLOEXEC : 0);
+  return of({O_RDONLY, O_WRONLY, O_RDWR, O_RDWR}) |
+         of({0, O_CREAT, O_CREAT, O_CREAT | O_TRUNC, O_CREAT | O_EXCL, O_TRUNC}) |
+         of({0, 0, O_APPEND, O_NONBLOCK, O_CLOEXEC, O_CLOEXEC | O_APPEND, O_NOFOLLOW});
+}
+
+long Generator::directory_fd(const Task& caller) {
+  return one_in(5) ? fd(caller) : AT_FDCWD;
+}
+
+std::vector<long> Generator::lock_args(const Task& caller) {
+  return {fd(caller),
+          of({F_SETLK, F_SETLK, F_OFD_SETLK}),
+          of({F_RDLCK, F_RDLCK, F_WRLCK, F_WRLCK, F_UNLCK}),
+          one_in(3) ? below(3) : 0,
+          of({0, 0, 5, 10, 20, -1, -30}),
+          of({0, 0, 5, 5, 10, 30, -3, -10})};
+}
+
+std::vector<long> Generator::name_args(const Task& caller, Verb verb) {
+  const long dir = directory_fd(caller);
+  switch (verb) {
+    case Verb::openat:
+      return {dir, path(), open_flags()};
+    case Verb::linkat:
+      return {dir, path(), directory_fd(caller), path(),
+              of({0, 0, 0, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW})};
+    case Verb::unlinkat:
+      return {dir, path(), of({0, 0, AT_REMOVEDIR, 1})};
+    case Verb::renameat2:
+      return {dir, path(), directory_fd(caller), path(), of({0, 0, 0, 0, 1, 2, 3, 8})};
+    case Verb::mkdirat:
+    case Verb::mkfifoat:
+      return {dir, path()};
+    case Verb::symlinkat:
+      return {of({0, 1, 8, 11, 15, 16, 17, 25, 28, 31}), dir, path()};
+    case Verb::truncate:
+      return {path(), of({0, 50, 3000, -1})};
+    case Verb::ftruncate:
+      return {fd(caller), of({0, 7, 100, 5000, -1})};
+    case Verb::fchdir:
+      return {fd(caller)};
+    case Verb::flock:
+      return {fd(caller), of({LOCK_SH, LOCK_EX, LOCK_UN, LOCK_EX | LOCK_NB, LOCK_SH | LOCK_NB, 0})};
+    default:
+      return lock_args(caller);
   }
 }
 

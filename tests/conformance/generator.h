@@ -12,6 +12,7 @@ class Generator {
  public:
   explicit Generator(std::uint64_t seed) : state_(seed) {
     state_ = random();  // else a seed's numbers were its predecessor's but for the first
+    files_ = one_in(2);
   }
 
   // With what every history begins: a launcher without open files, in the place of the files, and
@@ -35,9 +36,15 @@ class Generator {
   std::vector<long> file_args(const core::Task& caller, Verb verb);
   long unshare_flags(const core::Task& caller);
   long pid(SimSide& sim, const core::Task& caller);
+  std::vector<long> name_args(const core::Task& caller, Verb verb);
+  std::vector<long> lock_args(const core::Task& caller);
   long fd(const core::Task& caller);
+  long directory_fd(const core::Task& caller);
+  long path();
+  long open_flags();
 
   std::uint64_t state_;
+  bool files_;  // the history is mostly about files
 };
 
 }  // namespace ckpt::conformance

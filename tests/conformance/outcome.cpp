@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -77,15 +78,63 @@ Call sigchld_call(const Operation& op, const CallContext& c, Slot& slot) {
   return {SYS_rt_sigaction, {SIGCHLD, RealTree::address_of_data(c.actor), 0, 8}};
 }
 
+Call name_call(const Operation& op, const CallContext& c, Slot& slot) {
+  constexpr std::size_t kSecond = 384;  // where a second path stands
+  const long data = RealTree::address_of_data(c.actor);
+  const long second = RealTree::address_of_data(c.actor, kSecond);
+  const long a = op.arg(0), b = op.arg(1);
+  const auto path = [&](std::size_t arg, std::size_t offset = 0) {
+    put_text(slot, offset, path_text(op.arg(arg), c.directory));
+  };
+  switch (op.verb) {
+    case Verb::openat:
+      path(1);
+      return {SYS_openat, {a, data, op.arg(2), 0644}};
+    case Verb::linkat:
+      path(1), path(3, kSecond);
+      return {SYS_linkat, {a, data, op.arg(2), second, op.arg(4)}};
+    case Verb::unlinkat:
+      path(1);
+      return {SYS_unlinkat, {a, data, op.arg(2)}};
+    case Verb::renameat2:
+      path(1), path(3, kSecond);
+      return {SYS_renameat2, {a, data, op.arg(2), second, op.arg(4)}};
+    case Verb::mkdirat:
+      path(1);
+      return {SYS_mkdirat, {a, data, 0755}};
+    case Verb::symlinkat:
+      path(0), path(2, kSecond);
+      return {SYS_symlinkat, {data, b, second}};
+    case Verb::mkfifoat:
+      path(1);
+      return {SYS_mknodat, {a, data, S_IFIFO | 0600, 0}};
+    case Verb::truncate:
+      path(0);
+      return {SYS_truncate, {data, b}};
+    case Verb::ftruncate:
+      return {SYS_ftruncate, {a, b}};
+    case Verb::fchdir:
+      return {SYS_fchdir, {a}};
+    case Verb::flock:
+      return {SYS_flock, {a, b}};
+    default:
+      CKPT_ASSERT(op.verb == Verb::setlk);
+      put(slot, 0,
+          (struct flock){static_cast<short>(op.arg(2)), static_cast<short>(op.arg(3)), op.arg(4),
+                         op.arg(5), 0});
+      return {SYS_fcntl, {a, b, data}};
+  }
+}
+
 Call file_call(const Operation& op, const CallContext& c, Slot& slot) {
   const long data = RealTree::address_of_data(c.actor);
   const long a = op.arg(0), b = op.arg(1);
   switch (op.verb) {
     case Verb::open:
-      put_text(slot, 0, file_path(op, c.directory));
+      put_text(slot, 0, path_text(a, c.directory));
       return {SYS_open, {data, b, 0644}};
     case Verb::chdir:
-      put_text(slot, 0, file_path(op, c.directory));
+      put_text(slot, 0, chdir_path(a, c.directory));
       return {SYS_chdir, {data}};
     case Verb::close:
       return {SYS_close, {a}};
@@ -113,9 +162,10 @@ Call file_call(const Operation& op, const CallContext& c, Slot& slot) {
       return {SYS_read, {a, data, b}};
     case Verb::write:
       return {SYS_write, {a, data, b}};
-    default:
-      CKPT_ASSERT(op.verb == Verb::umask);
+    case Verb::umask:
       return {SYS_umask, {a}};
+    default:
+      return name_call(op, c, slot);
   }
 }
 
@@ -184,10 +234,15 @@ long status_of(const siginfo_t& info) {
 
 }  // namespace
 
-std::string file_path(const Operation& op, const std::string& directory) {
-  if (op.verb == Verb::chdir) return op.arg(0) ? directory + "/d" : directory;
-  const long n = op.arg(0) & 3;
-  return (op.arg(0) & 4 ? "./f" : directory + "/f") + std::to_string(n);
+std::string path_text(long number, const std::string& directory) {
+  const std::string path = kPaths[number];
+  if (number == kPlace) return directory;
+  return path.starts_with('/') ? directory + path : path;
+}
+
+std::string chdir_path(long number, const std::string& directory) {
+  if (number > 1) return path_text(number - 2, directory);
+  return number ? directory + "/d" : directory;
 }
 
 void encode(const Operation& op, const CallContext& context, Slot& slot) {

@@ -29,7 +29,9 @@ struct CallContext {
 void encode(const Operation& op, const CallContext& context, Slot& slot);
 // Reads what the actor left there.
 Outcome decode(const Operation& op, const Slot& slot);
-// A path that open and chdir are given.
-std::string file_path(const Operation& op, const std::string& directory);
+// The path with this number.
+std::string path_text(long number, const std::string& directory);
+// What chdir is given.
+std::string chdir_path(long number, const std::string& directory);
 
 }  // namespace ckpt::conformance

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -15,6 +16,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <utility>
 
@@ -70,7 +72,8 @@ RealTree::RealTree(std::string program) : program_(std::move(program)) {
   char name[] = "/tmp/ckpt-conformance-XXXXXX";
   CKPT_ASSERT(mkdtemp(name));
   directory_ = name;
-  CKPT_ASSERT(chdir(name) == 0 && mkdir("d", 0755) == 0);
+  CKPT_ASSERT(chdir(name) == 0 && mkdir("t", 0755) == 0);
+  CKPT_ASSERT(mount("none", "t", "tmpfs", 0, nullptr) == 0);
   const int fd = ::open("mailbox", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   CKPT_ASSERT(fd >= 0 && ftruncate(fd, sizeof(Mailbox)) == 0);
   void* memory = mmap(nullptr, sizeof(Mailbox), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -84,9 +87,9 @@ RealTree::RealTree(std::string program) : program_(std::move(program)) {
 RealTree::~RealTree() {
   end();
   munmap(box_, sizeof(Mailbox));
-  remove_files();
   for (const char* name : {"mailbox", "log"}) unlink((directory_ + "/" + name).c_str());
-  rmdir((directory_ + "/d").c_str());
+  umount2((directory_ + "/t").c_str(), MNT_DETACH);
+  rmdir((directory_ + "/t").c_str());
   rmdir(directory_.c_str());
 }
 
@@ -128,7 +131,7 @@ void RealTree::remove_files() const {
 bool RealTree::start(bool under_strace) {
   for (unsigned i = 0; i < used_; ++i) std::memset(&box_->slots[i], 0, sizeof(Slot));
   used_ = 1;
-  remove_files();
+  std::filesystem::remove_all(place());
   const pid_t pid = fork();
   CKPT_ASSERT(pid >= 0);
   if (pid == 0) run_launcher(under_strace);

@@ -30,7 +30,8 @@ struct LevelZero {
 
 class RealTree {
  public:
-  // `program`: path of ckpt_actor. Makes a directory for the files and the mailbox, and goes there.
+  // `program`: path of ckpt_actor. Makes a directory for the mailbox, and one in memory for the
+  // files.
   explicit RealTree(std::string program);
   ~RealTree();
   RealTree(const RealTree&) = delete;
@@ -60,7 +61,8 @@ class RealTree {
   bool await_birth(unsigned i, std::uint32_t times, RealId* id);
   static TaskState state(const RealId& id);
 
-  [[nodiscard]] const std::string& directory() const { return directory_; }
+  // Where the actors have their files: not there until one makes it, gone before the next history.
+  [[nodiscard]] std::string place() const { return directory_ + "/t/s"; }
   [[nodiscard]] std::string mailbox_path() const { return directory_ + "/mailbox"; }
   [[nodiscard]] std::string log_path() const { return directory_ + "/log"; }
   [[nodiscard]] const std::string& program() const { return program_; }

@@ -1,5 +1,6 @@
 #include "tests/conformance/sim_side.h"
 
+#include <fcntl.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -52,10 +53,6 @@ std::vector<Nr> SimSide::unordered_pids() const {
 
 bool SimSide::needs_real(const Operation& op) const {
   switch (op.verb) {
-    case Verb::open:
-    case Verb::read:
-    case Verb::write:
-      return true;
     case Verb::wait4:
     case Verb::waitid:
       return unordered(*task(op.actor)->process);
@@ -81,8 +78,9 @@ Outcome SimSide::perform(const Operation& op, const Outcome* real) {
       execve(op.actor);
       return out;
     default:
-      out.result =
-          op.verb >= Verb::open ? file_call(caller, op, out, real) : process_call(caller, op);
+      out.result = op.verb >= Verb::openat ? name_call(caller, op)
+                   : op.verb >= Verb::open ? file_call(caller, op, out)
+                                           : process_call(caller, op);
   }
   note_unordered(before);
   return out;
@@ -189,14 +187,60 @@ long SimSide::process_call(Task& caller, const Operation& op) {
   }
 }
 
-long SimSide::file_call(Task& caller, const Operation& op, Outcome& out, const Outcome* real) {
+long SimSide::name_call(Task& caller, const Operation& op) {
+  const auto a = static_cast<int>(op.arg(0)), b = static_cast<int>(op.arg(1));
+  // The path at an argument, relative to the fd before it.
+  std::string texts[2];
+  const auto at = [&](std::size_t path) {
+    std::string& text = texts[path > 2];
+    text = path_text(op.arg(path), directory_);
+    return sim::Kernel::At{text, static_cast<int>(op.arg(path - 1))};
+  };
+  const auto flags = [&](std::size_t i) { return static_cast<unsigned>(op.arg(i)); };
+  switch (op.verb) {
+    case Verb::openat:
+      return kernel.open(caller, {path_text(b, directory_), flags(2), 0, format::kFileGeneric, a});
+    case Verb::linkat:
+      return kernel.link(caller, at(1), at(3), flags(4));
+    case Verb::unlinkat:
+      return kernel.unlink(caller, at(1), flags(2));
+    case Verb::renameat2:
+      return kernel.rename(caller, at(1), at(3), flags(4));
+    case Verb::mkdirat:
+      return kernel.mkdir(caller, at(1));
+    case Verb::symlinkat:
+      return kernel.symlink(caller, path_text(a, directory_), at(2));
+    case Verb::mkfifoat:
+      return kernel.mknod(caller, at(1), core::kModeFifo);
+    case Verb::truncate:
+      return kernel.truncate(caller, path_text(a, directory_), op.arg(1));
+    case Verb::ftruncate:
+      return kernel.ftruncate(caller, a, op.arg(1));
+    case Verb::fchdir:
+      return kernel.fchdir(caller, a);
+    case Verb::flock:
+      return kernel.flock(caller, a, flags(1));
+    default: {
+      CKPT_ASSERT(op.verb == Verb::setlk);
+      sim::Kernel::LockArgs lock;
+      lock.kind = b == F_OFD_SETLK ? format::kLockOfd : format::kLockPosix;
+      lock.type = op.arg(2) == F_RDLCK   ? sim::LockType::read
+                  : op.arg(2) == F_WRLCK ? sim::LockType::write
+                                         : sim::LockType::unlock;
+      lock.whence = static_cast<int>(op.arg(3));
+      lock.start = op.arg(4);
+      lock.length = op.arg(5);
+      return kernel.set_lock(caller, a, lock);
+    }
+  }
+}
+
+long SimSide::file_call(Task& caller, const Operation& op, Outcome& out) {
   const auto a = static_cast<int>(op.arg(0)), b = static_cast<int>(op.arg(1));
   const auto flags = static_cast<std::uint32_t>(op.arg(2));
   switch (op.verb) {
     case Verb::open:
-      if (real->result < 0) return real->result;  // the file system's word
-      return kernel.open(caller, {file_path(op, directory_), static_cast<std::uint32_t>(b),
-                                  0100000 /* S_IFREG */, format::kFileGeneric});
+      return kernel.open(caller, {path_text(a, directory_), static_cast<std::uint32_t>(b)});
     case Verb::close:
       return kernel.close(caller, a);
     case Verb::close_range:
@@ -225,12 +269,11 @@ long SimSide::file_call(Task& caller, const Operation& op, Outcome& out, const O
     case Verb::lseek:
       return kernel.lseek(caller, a, op.arg(1), static_cast<int>(op.arg(2)));
     case Verb::read:
+      return kernel.read(caller, a, static_cast<std::uint64_t>(op.arg(1)));
     case Verb::write:
-      return kernel.transfer(
-          caller, a, static_cast<std::uint64_t>(real->result < 0 ? op.arg(1) : real->result),
-          op.verb == Verb::write);
+      return kernel.write(caller, a, static_cast<std::uint64_t>(op.arg(1)));
     case Verb::chdir:
-      return kernel.chdir(caller, file_path(op, directory_));
+      return kernel.chdir(caller, chdir_path(op.arg(0), directory_));
     default:
       CKPT_ASSERT(op.verb == Verb::umask);
       return kernel.umask(caller, static_cast<std::uint32_t>(a));

@@ -24,7 +24,7 @@ class SimSide {
   // Performs `op` by its actor, which must be able to act. `real` for calls that have happened in
   // reality already and whose results depend on what is not modelled (needs_real).
   Outcome perform(const Operation& op, const Outcome* real = nullptr);
-  // A file system answers, or the order of children is the kernel's choice: the real call is first.
+  // The order of children is the kernel's choice: the real call is first.
   [[nodiscard]] bool needs_real(const Operation& op) const;
 
   [[nodiscard]] core::Task* task(unsigned i) const;
@@ -44,7 +44,8 @@ class SimSide {
   void execve(unsigned i);
   Outcome wait(core::Task& caller, const Operation& op, const Outcome* real);
   long process_call(core::Task& caller, const Operation& op);
-  long file_call(core::Task& caller, const Operation& op, Outcome& out, const Outcome* real);
+  long file_call(core::Task& caller, const Operation& op, Outcome& out);
+  long name_call(core::Task& caller, const Operation& op);
   // Children and their parents.
   using Kinship = std::vector<std::pair<core::Ref<core::Pid>, core::Ref<core::Pid>>>;
   void note_unordered(const Kinship& before);

@@ -155,6 +155,26 @@ class ImageBuilder {
     o.fs_objref = fs_ref;
     sink_.record(RecordType::task_objs, o);
   }
+  void lock(LockKind kind, std::uint64_t start, std::uint64_t end, std::int32_t file_ref,
+            std::int32_t table) {
+    FileLock l{};
+    l.kind = kind;
+    l.exclusive = 1;
+    l.start = start;
+    l.end = end;
+    l.file_objref = file_ref;
+    l.table_objref = table;
+    sink_.record(RecordType::file_lock, l);
+  }
+  void pipe_buf(std::int32_t pipe, std::uint32_t flags, const std::string& bytes,
+                std::uint64_t length = 0) {
+    PipeBuf p{};
+    p.pipe_objref = pipe;
+    p.flags = flags;
+    p.length = flags == 0 ? bytes.size() : length;
+    sink_.record(RecordType::pipe_buf, p);
+    if (flags == 0) sink_.record(RecordType::buffer, bytes.data(), bytes.size());
+  }
   void tail() {
     Tail t{};
     t.magic = kTailMagic;
@@ -179,7 +199,7 @@ class ImageBuilder {
 // own, a zombie, and pipes between the first two.
 inline void small_image(RecordSink& sink) {
   ImageBuilder b(sink);
-  b.head(kModeContainer, kFeatureNestedNs | kFeatureFiles);
+  b.head(kModeContainer, kFeatureNestedNs | kFeatureFiles | kFeatureLocks | kFeaturePipes);
   b.pids({{1}, {7, 1}, {8}});
   using B = ImageBuilder;
   b.tree({B::entry(1, 0, 1, 1, 1), B::entry(2, 1, 2, 1, 1, 1), B::entry(3, 1, 3, 3, 1)});
@@ -204,6 +224,9 @@ inline void small_image(RecordSink& sink) {
   b.task_objs(11, 10);
 
   b.task("true", kExitZombie, 0x100);
+  b.lock(kLockPosix, 10, 19, 9, 6);
+  b.pipe_buf(8, 0, "go");
+  b.pipe_buf(8, kPipeBytesUnknown, {}, 100);
   b.tail();
 }
 

@@ -220,3 +220,27 @@ TEST_CASE("lists of numbers", "[host]") {
        {"pid:[]", "pid:[1", "pid:1]", "pi:[1]", "pid:[1]x", "pid:[-1]", "", "pid"})
     CHECK_FALSE(parse_inode_link(bad, "pid"));
 }
+
+// Fails if the owner's kind, the type or "EOF" is not understood.
+TEST_CASE("fdinfo: advisory locks", "[host]") {
+  const std::string head = "pos:\t0\nflags:\t0100002\nmnt_id:\t25\nino:\t42\n";
+  const auto info = parse_fdinfo(head +
+                                 "lock:\t1: POSIX  ADVISORY  WRITE 4711 00:2d:17 10 19\n"
+                                 "lock:\t2: OFDLCK ADVISORY  READ  -1 00:2d:17 5 EOF\n"
+                                 "lock:\t3: FLOCK  ADVISORY  WRITE 4711 00:2d:17 0 EOF\n"
+                                 "lock:\t4: LEASE  ACTIVE    READ  4711 00:2d:17 0 EOF\n");
+  REQUIRE(info.has_value());
+  const auto& locks = info.value().locks;
+  REQUIRE(locks.size() == 3);
+  CHECK(locks[0].kind == ckpt::format::kLockPosix);
+  CHECK(locks[0].exclusive);
+  CHECK((locks[0].start == 10 && locks[0].end == 19));
+  CHECK(locks[1].kind == ckpt::format::kLockOfd);
+  CHECK_FALSE(locks[1].exclusive);
+  CHECK((locks[1].start == 5 && locks[1].end == ckpt::format::kLockEnd));
+  CHECK(locks[2].kind == ckpt::format::kLockFlock);
+  for (const char* bad : {"lock:\t1: POSIX  ADVISORY  WRITE 1 0:0:1 19 10\n", "lock:\t\n",
+                          "lock:\t1: FLOCK  ADVISORY  WRITE 1 0:0:1 x EOF\n",
+                          "lock:\t1: FLOCK  ADVISORY  UNLCK 1 0:0:1 0 EOF\n"})
+    CHECK(parse_fdinfo(head + bad).has_error());
+}

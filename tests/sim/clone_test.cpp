@@ -112,10 +112,10 @@ TEST_CASE("fork copies the fd table and the context, CLONE_FILES and CLONE_FS sh
   CHECK(w.kernel.get_cloexec(sharer, 0) == -EBADF);
   CHECK(w.kernel.get_cloexec(copier, 0) == 0);
   w.kernel.chdir(top, "/d");
-  CHECK(sharer.process->fs->cwd == "/d");
+  CHECK(sharer.process->fs->cwd() == "/d");
   CHECK(w.kernel.unshare(sharer, kCloneFs | kCloneFiles) == 0);
   w.kernel.chdir(sharer, "sub");
-  CHECK(sharer.process->fs->cwd == "/d/sub");
-  CHECK(top.process->fs->cwd == "/d");
+  CHECK(sharer.process->fs->cwd() == "/d/sub");
+  CHECK(top.process->fs->cwd() == "/d");
   CHECK(sharer.process->files != top.process->files);
 }

@@ -129,7 +129,7 @@ TEST_CASE("The path of an fd needs room", "[sim][PROC-3]") {
   CHECK(w.path_of(101, 1) == "/another/name");
   w.kernel.lseek(child, 1, 0, 0);
   CHECK(w.path_of(101, 1) == "/another/name");
-  child.process->files->find(0)->file->deleted = true;
+  CHECK(w.kernel.unlink(w.t, {"/a/name"}) == 0);
   CHECK(w.path_of(100, 2) == "/a/name (deleted)");
   std::string buffer(13, '-');
   std::size_t size = 0;
@@ -186,7 +186,7 @@ TEST_CASE("Status, name and environment", "[sim][PROC-4]") {
   w.machine.set_environment(*w.t.process, std::string("A=1\0B=2\0", 8));
   k.open(w.t, {"/f", kReadWrite | kCloexec, 0100644});
   k.lseek(w.t, 0, 42, 0);
-  File& file = *w.t.process->files->find(0)->file;
+  ckpt::core::Inode& file = *w.t.process->files->find(0)->file->inode;
   file.dev = 1;
   file.ino = 2;
   file.size = 3;

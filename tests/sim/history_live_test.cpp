@@ -118,9 +118,9 @@ void compare_fds(core::Process& p, const std::string& proc) {
     std::error_code error;
     const std::string name =
         std::filesystem::read_symlink(proc + "/fd/" + std::to_string(fd.fd), error);
-    INFO("fd " << fd.fd << ": " << fd.file->path << " is " << name);
+    INFO("fd " << fd.fd << ": " << fd.file->name() << " is " << name);
     if (fd.file->type == format::kFilePipe) CHECK(name.starts_with("pipe:["));
-    if (fd.file->path.starts_with("/dev/null")) CHECK(name == "/dev/null");
+    if (fd.file->name().starts_with("/dev/null")) CHECK(name == "/dev/null");
   }
   std::vector<int> real = numbers_in(proc + "/fd");
   // What was never used since line 1 is not in the machine: 0, 1, 2 as the test opened them.

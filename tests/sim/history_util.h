@@ -45,7 +45,8 @@ inline std::string fds(const History& history, core::Nr nr) {
   std::string out;
   for (const core::Fd& fd : p->files->fds()) {
     out += std::to_string(fd.fd) + (fd.cloexec ? "x " : " ");
-    out += fd.file->type == format::kFileOpaque && fd.file->path.empty() ? "?" : fd.file->path;
+    out += fd.file->name().empty() ? "?" : fd.file->name();
+    if (fd.file->deleted()) out += " (deleted)";
     if (fd.file->offset) out += " @" + std::to_string(fd.file->offset);
     out += "\n";
   }

@@ -1,0 +1,126 @@
+// The second half of validate(): names, socket pairs and locks. What the records of an image alone
+// can tell was checked when they were read (format/read_contents.cpp).
+#include <algorithm>
+#include <map>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "format/describe.h"
+#include "restart/validate.h"
+
+namespace ckpt::restart {
+
+using format::FileLock;
+using format::Image;
+
+namespace {
+
+Error bad(const std::string& why) {
+  return damaged("the image is of no possible machine", why);
+}
+
+struct OpenFiles {
+  explicit OpenFiles(const Image& image) {
+    std::unordered_set<std::int32_t> owners;
+    for (const FileLock& lock : image.locks) owners.insert(lock.table_objref);
+    for (const auto& file : image.files) by_ref.emplace(file.ref, &file.file);
+    for (const auto& table : image.file_tables)
+      if (owners.contains(table.ref))
+        for (const auto& fd : table.fds) in_table.insert(key(table.ref, fd.fd_objref));
+  }
+  static std::uint64_t key(std::int32_t table, std::int32_t file) {
+    return std::uint64_t{static_cast<std::uint32_t>(table)} << 32 |
+           static_cast<std::uint32_t>(file);
+  }
+
+  std::unordered_map<std::int32_t, const format::File*> by_ref;
+  std::unordered_set<std::uint64_t> in_table;  // of the tables that own locks
+};
+
+Status names(const Image& image) {
+  for (const auto& file : image.files)
+    if (file.file.deleted != 0 && file.path.empty())
+      return bad("file " + std::to_string(file.ref) + " has no name, but it was removed");
+  return {};
+}
+
+Status socket_pairs(const Image& image) {
+  std::unordered_set<std::int32_t> of_sockets;
+  for (const auto& file : image.files)
+    if (file.file.f_type == format::kFileSocket) of_sockets.insert(file.file.pipe_objref);
+  for (const format::SocketPair& pair : image.socket_pairs)
+    for (const std::int32_t ref : {pair.one.value(), pair.other.value()})
+      if (!of_sockets.contains(ref))
+        return bad("socket pair: no socket has pipe_objref " + std::to_string(ref));
+  return {};
+}
+
+Status owner(const OpenFiles& files, const FileLock& lock) {
+  const auto file = files.by_ref.find(lock.file_objref);
+  const std::string text = format::lock_text(lock);
+  if (file == files.by_ref.end()) return bad("lock " + text + " is on no file");
+  if (file->second->ino == 0)
+    return bad("lock " + text + " is on a file of which it is not known which it is");
+  if (lock.table_objref == 0 ||
+      files.in_table.contains(OpenFiles::key(lock.table_objref, lock.file_objref)))
+    return {};
+  return bad("lock " + text + ": its owner, fd table " + std::to_string(lock.table_objref) +
+             ", does not have the file open");
+}
+
+// All locks of one inode that may conflict, in order of their starts: two that overlap are of the
+// same type and of different owners, and two of one owner and type do not touch.
+Status apart(std::vector<const FileLock*>& locks) {
+  const auto order = [](const FileLock* a, const FileLock* b) {
+    return std::pair{a->start.value(), a->end.value()} <
+           std::pair{b->start.value(), b->end.value()};
+  };
+  std::sort(locks.begin(), locks.end(), order);
+  using Owner = std::pair<std::int32_t, std::int32_t>;
+  std::map<Owner, const FileLock*> last;
+  const FileLock *furthest = nullptr, *furthest_exclusive = nullptr;
+  for (const FileLock* lock : locks) {
+    const FileLock* hindrance = lock->exclusive ? furthest : furthest_exclusive;
+    if (hindrance && hindrance->end >= lock->start)
+      return bad("locks " + format::lock_text(*hindrance) + " and " + format::lock_text(*lock) +
+                 " are on the same file");
+    const Owner owner{lock->table_objref, lock->table_objref == 0 ? lock->file_objref.value() : 0};
+    const FileLock*& before = last[owner];
+    if (before && before->end + (before->exclusive == lock->exclusive ? 1 : 0) >= lock->start)
+      return bad("locks " + format::lock_text(*before) + " and " + format::lock_text(*lock) +
+                 " are one, for their owner is the same");
+    before = lock;
+    if (!furthest || furthest->end < lock->end) furthest = lock;
+    if (lock->exclusive && (!furthest_exclusive || furthest_exclusive->end < lock->end))
+      furthest_exclusive = lock;
+  }
+  return {};
+}
+
+Status locks(const Image& image) {
+  if (image.locks.empty()) return {};
+  const OpenFiles files(image);
+  struct Which {
+    std::uint64_t dev, ino;
+    bool flock;
+    auto operator<=>(const Which&) const = default;
+  };
+  std::map<Which, std::vector<const FileLock*>> by_inode;
+  for (const FileLock& lock : image.locks) {
+    CKPT_CHECK(owner(files, lock));
+    const format::File& file = *files.by_ref.at(lock.file_objref);
+    by_inode[{file.dev, file.ino, lock.kind == format::kLockFlock}].push_back(&lock);
+  }
+  for (auto& [inode, list] : by_inode) CKPT_CHECK(apart(list));
+  return {};
+}
+
+}  // namespace
+
+Status validate_contents(const Image& image) {
+  CKPT_CHECK(names(image));
+  CKPT_CHECK(socket_pairs(image));
+  return locks(image);
+}
+
+}  // namespace ckpt::restart
