@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -141,6 +142,21 @@ std::int32_t Bodies::write_cred(format::RecordSink& out, const format::ImageCred
   return ref;
 }
 
+// Whose contents are to be written in the end.
+void Bodies::note_files(const core::Process& process, const ProcessState& state) {
+  if (!process.files) return;
+  for (const core::Fd& fd : process.files->fds)
+    if (fd.file->pipe)
+      pipes_.try_emplace({fd.file->dev, fd.file->ino},
+                         PipeEnd{fd.file->pipe, state.snapshot->pid, fd.fd});
+  for (const DescriptorState& d : state.descriptors) {
+    const core::Fd* const fd = process.files->find(d.fd);
+    const bool known = !fd || std::any_of(file_states_.begin(), file_states_.end(),
+                                          [&](const auto& x) { return x.first == fd->file; });
+    if (!known) file_states_.emplace_back(fd->file, &d.image);
+  }
+}
+
 void Bodies::write_task(format::RecordSink& out, const core::Task& task, core::ObjHash& objhash,
                         format::TaskObjs& objs) {
   const pid_t tid = task.pid->nr_at(0);
@@ -151,11 +167,7 @@ void Bodies::write_task(format::RecordSink& out, const core::Task& task, core::O
   if (is_new) {
     announce(out, format::kObjMm, objs.mm_objref);
     write_mm(out, process, objhash);
-    if (task.process->files)
-      for (const core::Fd& fd : task.process->files->fds)
-        if (fd.file->pipe)
-          pipes_.try_emplace({fd.file->dev, fd.file->ino},
-                             PipeEnd{fd.file->pipe, s.snapshot->pid, fd.fd});
+    note_files(*task.process, s);
   }
   objs.sighand_objref = objhash.lookup_add(*anchors_[process][1], &is_new);
   if (is_new) {
@@ -173,6 +185,7 @@ void Bodies::write_task(format::RecordSink& out, const core::Task& task, core::O
     write_pending(out, s.signal.pending);
     for (const format::PosixTimer& timer : s.signal.timers)
       out.record(RecordType::posix_timer, timer);
+    for (const format::FileLock& lock : s.signal.locks) out.record(RecordType::file_lock, lock);
   }
   const ThreadState& t = s.threads[index_of(s.threads, tid)];
   format::TaskCreds creds{};
@@ -219,6 +232,12 @@ Status Bodies::write_pipe(format::RecordSink& out, std::int32_t objref, const Pi
 Status Bodies::write_contents(format::RecordSink& out, const core::ObjHash& objhash) {
   for (const auto& [inode, end] : pipes_)
     CKPT_CHECK(write_pipe(out, objhash.lookup(*end.pipe), end));
+  for (const auto& [file, image] : file_states_) {
+    format::FileState state = image->state;
+    state.file_objref = objhash.lookup(*file);
+    out.record(RecordType::file_state, state);
+    write_array(out, image->watches);
+  }
   out.new_frame();
   PageWriter writer;
   std::vector<PageRange> ranges;
