@@ -307,6 +307,22 @@ Check pending_signals() {
   };
 }
 
+// Those that ckpt uses to learn of the end of a call, waiting in all places that they can wait in.
+Check ignored_signals_pending() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGURG);
+  sigaddset(&set, SIGWINCH);
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+  raise(SIGURG);
+  kill(getpid(), SIGWINCH);
+  return [set] {
+    const timespec now{};
+    check(sigtimedwait(&set, nullptr, &now) == SIGURG, "SIGURG");
+    check(sigtimedwait(&set, nullptr, &now) == SIGWINCH, "SIGWINCH");
+  };
+}
+
 Check interval_timers() {
   const itimerval real{{50, 0}, {1000, 0}}, prof{{0, 0}, {500, 0}};
   setitimer(ITIMER_REAL, &real, nullptr);
@@ -674,6 +690,7 @@ const std::map<std::string, Check (*)()> kTests = {
     {"dispositions", dispositions},
     {"alternate_stack", alternate_stack},
     {"pending_signals", pending_signals},
+    {"ignored_signals_pending", ignored_signals_pending},
     {"interval_timers", interval_timers},
     {"alarm_rings", alarm_rings},
     {"posix_timers", posix_timers},
