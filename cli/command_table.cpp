@@ -55,7 +55,7 @@ CommandSpec restore() {
   CommandSpec c;
   c.name = "restore";
   c.summary = "IMAGE [--plan | --rehearse]               bring an image back";
-  c.usage = "IMAGE [--plan | --rehearse] [--here | --no-pids] [--json]";
+  c.usage = "IMAGE [--plan | --rehearse] [--here | --no-pids] [--eager-files] [--json]";
   c.text =
       "Rehearses the restore in a simulated kernel: plans the system calls that make the tree\n"
       "again, carries them out there, and compares what comes out with the image. Images hold no\n"
@@ -68,12 +68,17 @@ CommandSpec restore() {
                {0, "no-pids", "",
                 "with new numbers, in the present pid namespace;\n"
                 "for images with one pid namespace"},
+               {0, "eager-files", "", "reopen every file at once, not each at its first use"},
                kJson,
                kQuiet,
                kVerbose,
                kColor,
                kHelp};
-  c.exclusive = {{"plan", "rehearse"}, {"plan", "json"}, {"here", "no-pids"}, {"quiet", "verbose"}};
+  c.exclusive = {{"plan", "rehearse"},
+                 {"plan", "json"},
+                 {"plan", "eager-files"},
+                 {"here", "no-pids"},
+                 {"quiet", "verbose"}};
   c.operand = "IMAGE";
   c.min_operands = c.max_operands = 1;
   return c;

@@ -72,6 +72,8 @@ core::CheckpointOptions checkpoint_options(const Arguments& a, const DumpSource&
   if (a.has("subtree")) o.mode = format::kModeSubtree;
   o.origin = source.origin;
   o.bodies = source.bodies;
+  o.ends = a.has("pid") && !a.has("leave-running");
+  o.strays = source.strays;
   return o;
 }
 
@@ -84,6 +86,7 @@ void tell(const Console& console, const core::Checkpoint& checkpoint, const Argu
   else if (!container)
     mode += ": " + checkpoint.why_subtree();
   console.note(mode);
+  for (const std::string& hazard : checkpoint.hazards()) console.note("warning: " + hazard);
   console.note(count_of(checkpoint.nr_tasks(), "task") + " in " +
                count_of(checkpoint.nr_processes(), "process", "processes") + ", " +
                count_of(checkpoint.nr_pids(), "pid") + ", " + human_size(bytes) + " written to " +

@@ -97,6 +97,7 @@ Result<DumpSource> mirrored(const Console& console, const host::TreeSnapshot& sn
   source.machine = owner->machine.get();
   source.root = owner->root;
   source.origin = host::origin_here();
+  source.strays = owner->strays;
   source.owner = owner;
   return source;
 }

@@ -19,6 +19,7 @@ struct DumpSource {
   core::Process* root = nullptr;
   core::Origin origin;
   core::TaskBodies* bodies = nullptr;  // memory, registers: of live processes
+  std::vector<std::string> strays;     // for core::CheckpointOptions
 };
 
 // The machine of a snapshot, with what a user should be told of it.

@@ -1,11 +1,13 @@
 // inspect --fds: what /proc/PID/fd and fdinfo would show, and who shares what.
 //
 // Sharing is found by two maps made once: file -> its descriptors in all tables, table -> its
-// processes. Of a file that many share only a few are named.
+// processes. Of a file that many share only a few are named. Files of live processes are compared
+// with what is there now.
 #include <algorithm>
 #include <map>
 #include <unordered_map>
 
+#include "cli/file_findings.h"
 #include "cli/image_json.h"
 #include "cli/views.h"
 
@@ -13,7 +15,8 @@ namespace ckpt::cli {
 
 namespace {
 
-constexpr std::size_t kNamed = 3;  // sharers that are named
+constexpr std::size_t kNamed = 3;        // sharers that are named
+constexpr std::size_t kFileColumn = 44;  // where the column FILE begins
 
 struct Holder {
   std::uint32_t table;
@@ -43,6 +46,7 @@ class FdsPrinter {
                const std::string& offset, const std::string& type, const std::string& file);
   [[nodiscard]] std::string others(std::uint32_t table, const format::FileDesc& fd,
                                    const std::vector<Holder>& holders, bool own_file) const;
+  void now(std::uint32_t file);
   [[nodiscard]] std::string sharing(std::uint32_t table, const format::FileDesc& fd) const;
 
   Out& out_;
@@ -53,6 +57,7 @@ class FdsPrinter {
   std::vector<std::vector<Holder>> holders_;                  // by file
   std::vector<std::vector<std::uint32_t>> owners_;            // by table: processes, in tree order
   std::map<std::int32_t, std::vector<std::uint32_t>> pipes_;  // pipe -> files
+  std::vector<ChangedFile> changed_;                          // ascending by file
 };
 
 std::int32_t first_objref(const format::Image& image, const ProcessFacts& p,
@@ -76,6 +81,7 @@ void FdsPrinter::index() {
       if (const auto f = file_at_.find(fd.fd_objref); f != file_at_.end())
         holders_[f->second].push_back({t, fd.fd_descriptor});
   }
+  changed_ = changed_files(image_);
   for (std::uint32_t i = 0; i < image_.fs.size(); ++i) fs_at_[image_.fs[i].ref] = i;
   for (std::uint32_t i = 0; i < facts_.processes.size(); ++i) {
     const std::int32_t ref =
@@ -146,6 +152,18 @@ void FdsPrinter::row(std::uint32_t table, const format::FileDesc& fd) {
           fd.fd_pending != 0 ? style_.yellow("pending") : "live",
           seekable || f.file.f_pos != 0 ? std::to_string(f.file.f_pos) : "-", type,
           path + style_.cyan(extra) + (shared.empty() ? "" : "  " + style_.dim(shared)));
+  now(at->second);
+}
+
+// Below a file what has become of it.
+void FdsPrinter::now(std::uint32_t file) {
+  const auto at =
+      std::lower_bound(changed_.begin(), changed_.end(), file,
+                       [](const ChangedFile& c, std::uint32_t f) { return c.file < f; });
+  if (at == changed_.end() || at->file != file) return;
+  for (const host::FileFinding& f : at->findings)
+    out_ << std::string(kFileColumn, ' ')
+         << (f.fatal ? style_.red(f.message()) : style_.yellow(f.message())) << "\n";
 }
 
 // "9846:1, 9848:1, +5": process and descriptor of all `holders` but this one itself, which is among

@@ -1,44 +1,39 @@
 // ckpt restore: plans, rehearses, and (as images hold no memory and no registers yet) ends there.
-#include <sys/stat.h>
-
+#include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "cli/commands.h"
+#include "cli/file_findings.h"
 #include "cli/here_check.h"
 #include "cli/image_io.h"
 #include "cli/image_json.h"
+#include "cli/rehearsal.h"
 #include "cli/tree_view.h"
-#include "restart/check_plan.h"
-#include "restart/planner.h"
 #include "restart/print_plan.h"
-#include "restart/rehearse.h"
 #include "restart/renumber.h"
 
 namespace ckpt::cli {
 
 namespace {
 
-// What would be missing when the files are opened again: those of an image of this kind of machine,
-// whose paths mean something here.
-std::vector<std::string> file_troubles(const format::Image& image) {
-  std::vector<std::string> all;
-  if (image.header.source != format::kSourceHost) return all;
-  for (const format::ImageFile& f : image.files) {
-    const std::string type = file_type_name(f.file);
-    if ((type != "regular" && type != "directory") || f.path.empty() || f.path[0] != '/') continue;
-    struct stat st {};
-    if (f.file.deleted != 0)
-      all.push_back(f.path + ": was deleted; its contents are not in the image");
-    else if (::stat(f.path.c_str(), &st) != 0)
-      all.push_back(f.path + ": " + std::strerror(errno));
-    else if (f.file.ino != 0 && (f.file.ino != st.st_ino || f.file.dev != st.st_dev))
-      all.push_back(f.path + ": is another file now");
-    else if (type == "regular" && static_cast<std::uint64_t>(st.st_size) < f.file.f_pos &&
-             f.file.size >= f.file.f_pos)
-      all.push_back(f.path + ": is shorter now than the offset " + std::to_string(f.file.f_pos));
-  }
-  return all;
+// A line for each difference; one for files that were opened several times. Those that a restore
+// could not give back come first.
+std::vector<std::string> file_lines(const format::Image& image,
+                                    const std::vector<ChangedFile>& changed, bool fatal) {
+  std::vector<std::string> lines;
+  for (const ChangedFile& c : changed)
+    for (const host::FileFinding& f : c.findings)
+      if (f.fatal == fatal) lines.push_back(image.files[c.file].path + ": " + f.message());
+  std::sort(lines.begin(), lines.end());
+  lines.erase(std::unique(lines.begin(), lines.end()), lines.end());
+  return lines;
+}
+
+Error files_error(const std::vector<std::string>& lines) {
+  return cannot("cannot restore these files",
+                lines.front() +
+                    (lines.size() > 1 ? "; and " + std::to_string(lines.size() - 1) + " more" : ""),
+                "", ENOENT);
 }
 
 Error here_error(const std::vector<TakenNumber>& taken) {
@@ -66,18 +61,23 @@ std::vector<std::string> taken_lines(const std::vector<TakenNumber>& taken) {
 
 Result<int> show_plan(Console& console, const LoadedImage& loaded,
                       const std::vector<TakenNumber>& taken) {
-  CKPT_TRY(const restart::Plan plan, restart::make_plan(loaded.image));
-  CKPT_CHECK(restart::check_plan(loaded.image, plan));
-  restart::print_plan(loaded.image, plan,
-                      [&](std::string_view line) { console.out << printable(line) << "\n"; });
-  const auto troubles = file_troubles(loaded.image);
-  list(console.out, console.style, "Files that would be missing:", troubles);
-  list(console.out, console.style, "Numbers that are taken:", taken_lines(taken));
-  const auto rehearsal = restart::rehearse(loaded.image);
+  restart::RehearsalOptions options;
+  options.on_plan = [&](const restart::Plan& plan) {
+    restart::print_plan(loaded.image, plan,
+                        [&](std::string_view line) { console.out << printable(line) << "\n"; });
+    console.out.flush();
+  };
+  const auto rehearsal = rehearse(console, loaded, std::move(options));
   if (rehearsal.has_error()) return rehearsal.error();
+  const auto changed = changed_files(loaded.image);
+  const auto missing = file_lines(loaded.image, changed, true);
+  const auto different = file_lines(loaded.image, changed, false);
+  list(console.out, console.style, "Files that cannot be reopened as they were:", missing);
+  list(console.out, console.style, "Files that have changed since:", different);
+  list(console.out, console.style, "Numbers that are taken:", taken_lines(taken));
   if (!taken.empty()) return here_error(taken);
-  if (troubles.empty())
-    console.out << "\n" << console.style.green("Rehearsed: nothing would go wrong.") << "\n";
+  if (!missing.empty()) return files_error(missing);
+  console.out << "\n" << console.style.green("Rehearsed: nothing would go wrong.") << "\n";
   return 0;
 }
 
@@ -86,7 +86,7 @@ void show_machine(Console& console, const restart::Rehearsal& r) {
   if (console.json) {
     boost::json::array ghosts(r.ghosts.begin(), r.ghosts.end());
     print_json(console.out, facts, nullptr,
-               {{"ghosts", std::move(ghosts)}, {"reopens", 0}, {"rehearsed", true}});
+               {{"ghosts", std::move(ghosts)}, {"reopens", r.reopens}, {"rehearsed", true}});
     return;
   }
   print_tree(console.out, console.style, facts, {console.verbose, SIZE_MAX, nullptr});
@@ -104,7 +104,9 @@ Result<int> run_restore(Console& console, const Arguments& a) {
   std::vector<TakenNumber> taken;
   if (a.has("here")) taken = taken_numbers(loaded.image);
   if (a.has("plan")) return show_plan(console, loaded, taken);
-  const auto rehearsal = restart::rehearse(loaded.image);
+  restart::RehearsalOptions options;
+  options.eager_files = a.has("eager-files");
+  const auto rehearsal = rehearse(console, loaded, std::move(options));
   if (rehearsal.has_error()) return in_image(rehearsal.error(), loaded.name);
   console.note("rehearsed: " + count_of(rehearsal->restored.tree.size(), "task") + " in " +
                count_of(rehearsal->steps, "step") + ", " +

@@ -2,7 +2,7 @@
 #include "cli/commands.h"
 #include "cli/image_facts.h"
 #include "cli/image_io.h"
-#include "restart/rehearse.h"
+#include "cli/rehearsal.h"
 
 namespace ckpt::cli {
 
@@ -10,7 +10,7 @@ namespace {
 
 Result<std::string> verify_one(const Console& console, const std::string& path) {
   CKPT_TRY(const LoadedImage loaded, load_image(console, path));
-  const auto rehearsal = restart::rehearse(loaded.image);
+  const auto rehearsal = rehearse(console, loaded);
   if (rehearsal.has_error()) return in_image(rehearsal.error(), loaded.name);
   const format::Image& image = loaded.image;
   std::string said = count_of(image.tree.size(), "task") + ", " + human_size(loaded.bytes) +

@@ -9,13 +9,9 @@ namespace ckpt::core {
 
 using namespace format;
 
-namespace {
-
 std::string describe(const Task& task) {
   return "task " + to_string(*task.pid) + " (" + std::string(task.name()) + ")";
 }
-
-}  // namespace
 
 Checkpoint::Checkpoint(Machine& machine, Process& root, CheckpointOptions options)
     : machine_(machine),
@@ -132,27 +128,53 @@ Status Checkpoint::collect() {
   mode_ = options_.mode.value_or(obstacle ? kModeSubtree : kModeContainer);
   if (mode_ == kModeSubtree && obstacle) why_subtree_ = obstacle->detail;
   collect_namespaces();
+  find_strays();
+  find_adrift();
+  if (options_.ends && !hazards_.empty())
+    return cannot("cannot checkpoint what hangs together", hazards_.front(),
+                  "use --leave-running, or end what is outside of the tree first", EBUSY);
   return {};
 }
 
-// A session whose leader is dead, with members in and out of the tree: was it made below the root
-// task? Then nobody could inherit it from whoever restarts. It was if the root task never left the
-// session that it was born in, and that is another; or if a member has a parent that was never in
-// it. (Into the namespace of an init others may have come from outside, and it adopts.)
+// A session whose leader is dead or has left the tree, with members in it: was it made below the
+// root task? Then nobody could inherit it from whoever restarts. It was if the root task never left
+// the session that it was born in, and that is another; or if a member has an ancestor that was
+// never in it. (Into the namespace of an init others may have come from outside, and it adopts.)
 bool Checkpoint::made_below(const Pid& session) {
-  if (session.task || session.process || session.outside() || session.nr(root_ns_) == kNrInvisible)
-    return false;
+  if (session.outside() || session.nr(root_ns_) == kNrInvisible) return false;
   if (inherits_session_ && root_ns_.init != &root_) return &session != root_.session.get();
   const auto [known, is_new] = made_below_.try_emplace(&session, false);
   if (is_new)
     known->second =
         std::any_of(session.session.begin(), session.session.end(), [&](const Process& p) {
-          if (&p == &root_ || !in_tree(p) || !p.parent) return false;
-          const Process& parent = *p.parent;
-          return parent.session.get() != &session && !parent.leads_session() &&
-                 parent.ns()->init != &parent;
+          if (!in_tree(p)) return false;
+          for (Process* above = p.parent; &p != &root_; above = above->parent) {
+            if (above->ns()->init == above) return false;
+            if (above->session.get() != &session && never_in(*above, session)) return true;
+            if (above == &root_) break;
+          }
+          return false;
         });
   return known->second;
+}
+
+// Is it certain that `p`, which is in another session, was never in this one? It left none unless
+// it leads its own; and it was born in another one if that lies above it and below it.
+bool Checkpoint::never_in(Process& p, const Pid& session) const {
+  if (!p.leads_session()) return true;
+  std::vector<const Pid*> above;
+  for (const Process* q = &p; q != &root_;) {
+    q = q->parent;
+    if (q->session != p.session && q->session.get() != &session) above.push_back(q->session.get());
+  }
+  bool is_certain = false;
+  for_each_process(p, [&](const Process& q) {
+    if (is_certain || std::find(above.begin(), above.end(), q.session.get()) == above.end()) return;
+    const Process* up = &q;
+    while (up != &p && up->parent->ns()->init != up->parent) up = up->parent;
+    is_certain = up == &p;
+  });
+  return is_certain;
 }
 
 void Checkpoint::collect_process(Process& p, std::optional<Error>& obstacle) {

@@ -44,6 +44,10 @@ struct CheckpointOptions {
   std::optional<format::Mode> mode;  // none: container where it can be (LC-6), else subtree
   Origin origin;
   TaskBodies* bodies = nullptr;  // none: an image without memory
+  bool ends = false;             // the processes are to end once the image is safe
+  // Members of the tree's pid namespaces that are no part of the machine, a phrase each: see
+  // hazards(). Those that the machine holds are found.
+  std::vector<std::string> strays;
 };
 
 class Checkpoint {
@@ -54,7 +58,8 @@ class Checkpoint {
 
   // Walks, decides the mode, gives the objrefs of pids and namespaces. Error EBUSY if a container
   // was asked for and an id is from outside (LC-6), naming the task and the id; EINVAL if the root
-  // is not a namespace's init then.
+  // is not a namespace's init then. EBUSY if the processes are to end and there is a hazard
+  // (LC-15).
   Status collect();
   // After collect(): HEADER to TAIL. EBUSY if the tree has changed since; else the sink's error.
   Status write(format::RecordSink& out);
@@ -62,6 +67,10 @@ class Checkpoint {
   [[nodiscard]] format::Mode mode() const { return mode_; }
   // Why it is not a container where no mode was asked for: one sentence; empty for a container.
   [[nodiscard]] const std::string& why_subtree() const { return why_subtree_; }
+  // What speaks against ending the processes, a sentence each: who is outside of the tree and would
+  // die with a namespace's init, and who is in a namespace whose init is outside of the tree, so
+  // that nobody can restart it.
+  [[nodiscard]] const std::vector<std::string>& hazards() const { return hazards_; }
   [[nodiscard]] std::size_t nr_tasks() const { return nr_tasks_; }
   [[nodiscard]] std::size_t nr_processes() const { return order_.size(); }
   [[nodiscard]] std::uint32_t nr_pids() const { return nr_pids_; }
@@ -73,6 +82,7 @@ class Checkpoint {
   }
   [[nodiscard]] bool is_of_tree(const Pid& pid) const;
   [[nodiscard]] bool made_below(const Pid& session);
+  [[nodiscard]] bool never_in(Process& p, const Pid& session) const;
   void find_tree();
   [[nodiscard]] bool outside(Pid& pid);
   void add_pid(Pid& pid);
@@ -85,6 +95,8 @@ class Checkpoint {
   [[nodiscard]] std::int32_t group_ref(Pid& pid, const Pid& of_root, bool root_inherits) const;
   [[nodiscard]] format::TreeEntry entry(const Task& task) const;
   void collect_namespaces();
+  void find_strays();
+  void find_adrift();
   std::int32_t add_namespace(PidNs& ns);
   [[nodiscard]] std::uint64_t features() const;
   void write_header(format::RecordSink& out) const;
@@ -107,6 +119,7 @@ class Checkpoint {
   std::uint64_t changes_ = 0;               // the machine's at collect()
   format::Mode mode_ = format::kModeSubtree;
   std::string why_subtree_;
+  std::vector<std::string> hazards_;
   std::unordered_map<const Pid*, bool> made_below_;
   bool inherits_pgrp_ = false, inherits_session_ = false;  // the root task's are from outside
   bool has_files_ = false, has_unknown_ = false, has_child_ns_ = false;
@@ -115,6 +128,9 @@ class Checkpoint {
   std::int32_t first_ns_ = 0;
   std::vector<PidNs*> namespaces_;
 };
+
+// "task 100/1 (sh)"
+std::string describe(const Task& task);
 
 // collect() and write() in one.
 Status checkpoint(Machine& machine, Process& root, const CheckpointOptions& options,

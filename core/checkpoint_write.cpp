@@ -164,9 +164,10 @@ std::int32_t Checkpoint::write_files(RecordSink& out, FdTable& table) {
   if (!is_new) return ref;
   announce(out, kObjFileTable, ref);
   FileTable r{};
-  r.fdt_nfds = static_cast<std::int32_t>(table.fds.size());
+  const std::vector<Fd> fds = table.fds();
+  r.fdt_nfds = static_cast<std::int32_t>(fds.size());
   out.record(RecordType::file_table, r);
-  for (const Fd& fd : table.fds) {
+  for (const Fd& fd : fds) {
     FileDesc desc{};
     desc.fd_objref = write_file(out, *fd.file);
     desc.fd_descriptor = fd.fd;

@@ -1,21 +1,34 @@
-// The file side of a machine: open file descriptions, fd tables, file system context.
-// What is here is what an image holds; system calls over it are in core/sim.
+// The open side of files: open file descriptions, pipes, file system contexts. What is here is what
+// an image holds; how fds refer to it is in fd_table.h, system calls are in core/sim.
 #pragma once
 
 #include <string>
-#include <vector>
 
+#include "core/lock_order.h"
 #include "core/object.h"
 #include "format/records.h"
 
 namespace ckpt::core {
 
-// A pipe or fifo, behind its ends.
-class Pipe : public Object {};
+class FileServer;
 
-// An open file description (the kernel's struct file), shared by dup, fork and SCM_RIGHTS.
-class File : public Object {
+// A pipe or fifo, behind its ends.
+class Pipe : public SharedObject {
  public:
+  Pipe();
+  ~Pipe() override;
+
+  Ref<FileServer> server;  // of both ends. Changed by FileDomain::server_of() alone
+};
+
+// An open file description (the kernel's struct file, K42's SharedOffset and what belongs to it),
+// shared by dup, fork and SCM_RIGHTS. It lives as long as a server has client data that refers to
+// it, which is as long as an fd does, LIVE or PENDING.
+class File : public SharedObject {
+ public:
+  File();
+  ~File() override;
+
   format::FileType type = format::kFileGeneric;
   std::uint32_t mode = 0;                    // st_mode; S_IFMT bits alone, or 0, if not known
   std::uint32_t flags = 0;                   // open(2)'s, without O_CLOEXEC
@@ -25,28 +38,11 @@ class File : public Object {
   std::uint64_t dev = 0, ino = 0, size = 0;  // 0: unknown
   std::int64_t mtime_ns = 0;                 // since 1970 UTC; 0: unknown
   std::string path;  // as opened, made absolute where the cwd is known; "pipe:[7]" and the like
-};
 
-enum class FdState : std::uint8_t { live, pending };
-
-struct Fd {
-  int fd;
-  bool cloexec;
-  FdState state;
-  Ref<File> file;
-};
-
-// A file descriptor table (files_struct): shared under CLONE_FILES, else copied by fork.
-class FdTable : public Object {
- public:
-  std::vector<Fd> fds;  // ascending by fd, none twice
-
-  [[nodiscard]] Fd* find(int fd);
-  // The lowest free number at or above `from`.
-  [[nodiscard]] int lowest_free(int from) const;
-  // Puts `entry` in, replacing what was there under its number.
-  void put(Fd entry);
-  bool close(int fd);  // false: it was not open
+  // Over what changes while it is open: offset, flags, and what is learned of type, mode and size.
+  mutable RankedMutex<LockRank::file> lock;
+  Ref<FileServer>
+      server;  // null until it is first opened. Changed by FileDomain::server_of() alone
 };
 
 // File system context (fs_struct): shared under CLONE_FS, else copied by fork.

@@ -68,6 +68,7 @@ Process& Machine::add_process(Process& parent, const Ref<Pid>& pid, const Ref<Pi
   process->slot = static_cast<std::uint32_t>(all_.size());
   all_.push_back(process);
   process->leader = &add_thread(*process, pid);
+  if (fd_server_ && pid->nr_at(0) != kNrUnknown) fd_server_->announce(pid->nr_at(0));
   return *process;
 }
 
@@ -106,6 +107,8 @@ void Machine::make_zombie(Process& process, std::uint32_t exit_code) {
   process.exit_code = exit_code;
   process.files = nullptr;
   process.fs = nullptr;
+  if (process.client) fd_server_->retire(process.tgid->nr_at(0));
+  process.client = nullptr;
 }
 
 void Machine::release(Process& process) {
@@ -113,6 +116,7 @@ void Machine::release(Process& process) {
   CKPT_ASSERT(process.zombie && process.children.empty() &&
               &process.threads.back() == process.leader);
   const Ref<Pid> tgid = process.tgid, pgrp = process.pgrp, session = process.session;
+  if (fd_server_) fd_server_->forget(tgid->nr_at(0));
   process.parent->children.erase(process.parent->children.iterator_to(process));
   process.threads.clear();
   tgid->task = nullptr;
@@ -183,6 +187,31 @@ void Machine::set_parent(Process& child, Process& parent) {
   child.parent->children.erase(child.parent->children.iterator_to(child));
   child.parent = &parent;
   parent.children.push_back(child);
+}
+
+void Machine::start_fd_server() {
+  CKPT_ASSERT(!fd_server_);
+  fd_server_ = new FdServer;
+  for (Process* p : all_) {
+    if (p->tgid->nr_at(0) == kNrUnknown) continue;
+    fd_server_->announce(p->tgid->nr_at(0));
+    if (!p->zombie) publish(*p);
+  }
+}
+
+void Machine::publish(Process& process) {
+  if (!fd_server_ || process.tgid->nr_at(0) == kNrUnknown) return;
+  if (!process.client) {
+    process.client = fd_server_->enroll(process.tgid->nr_at(0), {});
+    if (process.parent->client)
+      process.client->set_environment(process.parent->client->environment());
+  }
+  process.client->set_files(process.files.get());
+  process.client->set_name(process.leader->name());
+}
+
+void Machine::set_environment(Process& process, std::string environment) {
+  if (process.client) process.client->set_environment(std::move(environment));
 }
 
 void Machine::drop_if_unused(Pid& pid) {

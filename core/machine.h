@@ -12,6 +12,7 @@
 
 #include <memory>
 
+#include "core/fd_server.h"
 #include "core/task.h"
 
 namespace ckpt::core {
@@ -24,6 +25,8 @@ class Machine {
   Machine& operator=(const Machine&) = delete;
 
   [[nodiscard]] PidNs& root_ns() { return *root_ns_; }
+  // What its fd tables and file servers share.
+  [[nodiscard]] FileDomain& files() { return *files_; }
   [[nodiscard]] Process& world() { return *world_; }
   [[nodiscard]] std::size_t tasks() const {
     return tasks_;
@@ -69,6 +72,17 @@ class Machine {
   // The child becomes the last of the new parent's children.
   void set_parent(Process& child, Process& parent);
 
+  // The server that others can ask about the fds of the machine's processes, from any thread; the
+  // processes that there are register with it. There is none, and no cost of one, until then.
+  void start_fd_server();
+  [[nodiscard]] const Ref<FdServer>& fd_server() const { return fd_server_; }
+  // Tells the server of a process that has just been made up, or has another table or name. To be
+  // called by whoever changes them.
+  void publish(Process& process);
+  // What execve was given, NUL-terminated strings in a row; its children inherit it. It is kept for
+  // the server alone.
+  void set_environment(Process& process, std::string environment);
+
   // Counts the changes to the tree and its ids: two equal readings, and nothing came, went, moved.
   [[nodiscard]] std::uint64_t changes() const { return changes_; }
 
@@ -80,6 +94,8 @@ class Machine {
  private:
   void drop_if_unused(Pid& pid);
 
+  const Ref<FileDomain> files_{new FileDomain};
+  Ref<FdServer> fd_server_;
   Ref<PidNs> root_ns_;
   std::vector<Ref<Pid>> outside_;
   std::unique_ptr<Process> world_;

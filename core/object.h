@@ -1,8 +1,8 @@
 // Shared objects of a machine, and the objhash that names them in an image.
 #pragma once
 
+#include <atomic>
 #include <boost/smart_ptr/intrusive_ptr.hpp>
-#include <boost/smart_ptr/intrusive_ref_counter.hpp>
 #include <cstdint>
 #include <vector>
 
@@ -11,19 +11,51 @@
 namespace ckpt::core {
 
 // What the objhash can name: counted by reference, and with room for its own objref, so that
-// looking one up costs no search. A machine is driven by one thread at a time; the counts are not
-// atomic.
-class Object : public boost::intrusive_ref_counter<Object, boost::thread_unsafe_counter> {
+// looking one up costs no search. The tree of tasks is driven by one thread at a time, and its
+// objects are counted without atomic operations: those would make a walk over a million of them
+// wait for each. What several threads may hold is a SharedObject.
+class Object {
  public:
   virtual ~Object() = default;
   Object() = default;
   Object(const Object&) = delete;
   Object& operator=(const Object&) = delete;
 
+  [[nodiscard]] std::uint32_t use_count() const { return count_.load(std::memory_order_relaxed); }
+
+  friend void intrusive_ptr_add_ref(const Object* object) noexcept {
+    std::atomic<std::uint32_t>& count = object->count_;
+    if (object->shared_)
+      count.fetch_add(1, std::memory_order_relaxed);
+    else
+      count.store(object->use_count() + 1, std::memory_order_relaxed);
+  }
+  friend void intrusive_ptr_release(const Object* object) noexcept {
+    std::atomic<std::uint32_t>& count = object->count_;
+    if (object->shared_) {
+      if (count.fetch_sub(1, std::memory_order_acq_rel) == 1) delete object;
+      return;
+    }
+    const std::uint32_t left = object->use_count() - 1;
+    count.store(left, std::memory_order_relaxed);
+    if (left == 0) delete object;
+  }
+
  private:
   friend class ObjHash;
+  friend class SharedObject;
+  explicit Object(bool shared) : shared_(shared) {}
+
+  mutable std::atomic<std::uint32_t> count_{0};
+  const bool shared_ = false;
   std::uint32_t hash_ = 0;  // id of the ObjHash that gave objref_; 0: none
   std::int32_t objref_ = 0;
+};
+
+// References to it may be taken and dropped by any thread.
+class SharedObject : public Object {
+ public:
+  SharedObject() : Object(true) {}
 };
 
 template <class T>

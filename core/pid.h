@@ -23,7 +23,7 @@ namespace ckpt::core {
 using Nr = std::int32_t;                       // a pid's number in one namespace: 1..kPidMax
 constexpr Nr kNrInvisible = 0;                 // no number there
 constexpr Nr kNrUnknown = format::kNrUnknown;  // it has one, which could not be learned
-constexpr Nr kPidMax = 4 * 1024 * 1024;        // Linux's PID_MAX_LIMIT
+constexpr Nr kPidMax = format::kMaxPids;       // Linux's PID_MAX_LIMIT
 
 class Machine;
 class Pid;

@@ -10,8 +10,8 @@
 #include <array>
 #include <string_view>
 
-#include "core/file.h"
 #include "core/pid.h"
+#include "core/process_client.h"
 
 namespace ckpt::core {
 
@@ -50,8 +50,9 @@ class Process : public TreeNode, public GroupHook, public SessionHook {
   boost::intrusive::list<Task, boost::intrusive::constant_time_size<false>>
       threads;  // the leader first
 
-  Ref<FdTable> files;             // null: a zombie, or nothing known of it yet. Saved
+  ProcessFiles files;             // null: a zombie, or nothing known of it yet. Saved
   Ref<FsContext> fs;              // null: a zombie, or nothing known of it yet. Saved
+  Ref<ProcessClient> client;      // null: no fd server. Changed by Machine alone. Not saved
   std::int32_t exit_signal = 17;  // sent to the parent, SIGCHLD = 17; 0: none. Saved
   std::uint32_t exit_code = 0;    // as wait(2)'s status, once zombie. Saved
   bool zombie = false;            // all threads have exited. Saved

@@ -88,6 +88,7 @@ class ImageReader {
   RecordView record_;
   Image image_;
   Objrefs refs_;
+  std::uint64_t vpids_ = 0;   // nr_vpids of PIDS
   std::uint64_t texts_ = 0;   // bytes of the texts read
   bool newer_minor_ = false;  // records may be longer than ours
   std::unordered_map<std::int32_t, std::size_t> mm_index_, shm_index_;  // by objref

@@ -129,7 +129,7 @@ Status ImageReader::read_header() {
   if (const std::uint64_t unknown = h.features & ~kKnownFeatures; unknown != 0) {
     Error e = bad("the image uses features that this ckpt (format version " +
                   std::to_string(kFormatMajor) + "." + std::to_string(kFormatMinor) +
-                  ") does not know: bits " + std::to_string(unknown));
+                  ") does not know: " + feature_names(unknown));
     e.hint = "the image has format version " + std::to_string(h.format_major) + "." +
              std::to_string(h.format_minor) + ": use a newer ckpt";
     return e;
@@ -167,6 +167,12 @@ Status ImageReader::read_pids() {
   const std::uint64_t count = pids.nr_pids;
   const std::uint64_t first = pids.offset;
   if (count == 0) return bad("nr_pids is 0");
+  if (count > kMaxPids)
+    return bad("nr_pids " + std::to_string(count) + " is above " + std::to_string(kMaxPids) +
+               ", the pids that Linux can have");
+  if (pids.nr_vpids > count * kMaxPidDepth)
+    return bad("nr_vpids " + std::to_string(pids.nr_vpids) + " is above " +
+               std::to_string(kMaxPidDepth) + " for each of nr_pids " + std::to_string(count));
   if (first == 0 || first + count - 1 > INT32_MAX)
     return bad("offset " + std::to_string(first) + " leaves no room for nr_pids " +
                std::to_string(count) + " objrefs");
@@ -177,6 +183,7 @@ Status ImageReader::read_pids() {
     return bad("length " + std::to_string(record_.payload.size() + 8) + ", but nr_pids " +
                std::to_string(count) + " and nr_vpids " + std::to_string(pids.nr_vpids) + " need " +
                std::to_string(bytes + 8));
+  vpids_ = pids.nr_vpids;
   image_.pids.set_first_ref(static_cast<std::int32_t>(first));
   image_.pids.reserve(count, count + pids.nr_vpids);
   CKPT_CHECK(read_pid_entries(pids.nr_pids, pids.nr_vpids));
@@ -250,9 +257,13 @@ Status ImageReader::check_entry(const TreeEntry& e) const {
 
 Status ImageReader::read_namespaces() {
   std::unordered_map<std::int32_t, std::uint32_t> levels;
+  // Each but the root is above a pid, or above where a task's children are born.
+  const std::uint64_t most = vpids_ + std::uint64_t{kMaxPidDepth} * image_.tree.size();
   while (at(RecordType::pid_ns)) {
     PidNs ns{};
     CKPT_CHECK(take(RecordType::pid_ns, ns));
+    if (image_.namespaces.size() > most)
+      return bad("more namespaces than pids and tasks can be in");
     if (ns.state > kNsDead) return bad("unknown state " + std::to_string(ns.state));
     if (levels.empty() ? ns.parent != 0 || ns.level != 0 : ns.parent == 0)
       return bad("the first PID_NS, and no other, must be the root namespace");
@@ -308,8 +319,8 @@ Status ImageReader::check_features() {
     used |= kFeatureFiles;
   const std::uint64_t said = image_.header.features & (kFeatureNestedNs | kFeatureFiles);
   if (used == said) return {};
-  return bad("HEADER gives the features " + std::to_string(said) + ", but the image uses " +
-             std::to_string(used));
+  return bad("HEADER gives the features: " + feature_names(said) +
+             "; but the image uses: " + feature_names(used));
 }
 
 Status ImageReader::read_tail() {

@@ -1,5 +1,7 @@
 #include "format/records.h"
 
+#include <utility>
+
 namespace ckpt::format {
 
 const char* record_name(std::uint32_t type) {
@@ -76,6 +78,21 @@ const char* record_name(std::uint32_t type) {
       return "ERROR";
   }
   return nullptr;
+}
+
+std::string feature_names(std::uint64_t features) {
+  constexpr std::pair<std::uint64_t, const char*> kNames[] = {
+      {kFeatureNestedNs, "nested pid namespaces"},
+      {kFeatureFiles, "files"},
+      {kFeatureUnknownIds, "unknown ids"},
+      {kFeatureMemory, "memory"},
+  };
+  std::string names;
+  const auto add = [&](const std::string& name) { names += (names.empty() ? "" : ", ") + name; };
+  for (const auto& [bit, name] : kNames)
+    if (features & bit) add(name);
+  if (const std::uint64_t rest = features & ~kKnownFeatures) add("bits " + std::to_string(rest));
+  return names.empty() ? "none" : names;
 }
 
 }  // namespace ckpt::format

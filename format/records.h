@@ -8,6 +8,7 @@
 #pragma once
 
 #include <array>
+#include <string>
 
 #include "format/process_records.h"
 
@@ -82,6 +83,8 @@ enum Feature : std::uint64_t {
   kFeatureMemory = 32,     // memory and registers: the records of process_records.h
 };
 constexpr std::uint64_t kKnownFeatures = 7 | 32;
+// "nested pid namespaces, files"; bits without a name as a number; "none".
+std::string feature_names(std::uint64_t features);
 
 // HEADER: linux-cr's struct up to uflags; then ours. Followed by four BUFFERs of 65 bytes, padded
 // with NUL: release, version, machine (as uname(2) gives them), nodename.
@@ -124,6 +127,9 @@ struct Pids {
 BOOST_DESCRIBE_STRUCT(Pids, (), (nr_pids, nr_vpids, offset))
 
 constexpr std::int32_t kNrUnknown = -1;
+// Every pid object has a number of its own in the root namespace, and Linux's PID_MAX_LIMIT bounds
+// these; so it does the tasks.
+constexpr std::uint32_t kMaxPids = 4U << 20;
 constexpr std::uint32_t kMaxPidDepth = 32;  // pid namespaces nest no deeper: pid_namespaces(7)
 
 // TREE: followed by one BUFFER of nr_tasks TreeEntry.

@@ -183,7 +183,7 @@ class Checker {
     set_group(child, v == kWorld ? world_group_ : group_[v]);
     signal_[child] = sibling          ? signal_[v]
                      : is_task(child) ? static_cast<std::uint8_t>(image_.tasks[child].exit_signal)
-                                      : std::uint8_t{17};
+                                      : plan_.ghosts[child - tasks_].signal;
     append(sibling ? parent_[v] : v, child);
     return nullptr;
   }
@@ -256,7 +256,7 @@ class Checker {
       const Node child = first_[v];
       remove(child);
       append(to, child);
-      signal_[child] = 17;
+      signal_[child] = kSigChld;
     }
     return nullptr;
   }

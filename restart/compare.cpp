@@ -34,7 +34,7 @@ class Comparer {
   std::vector<Difference> run() {
     if (a_.header.mode != b_.header.mode) out_.add("mode", mode(a_), mode(b_));
     const std::uint64_t x = features(a_), y = features(b_);
-    if (x != y) out_.add("features", std::to_string(x), std::to_string(y));
+    if (x != y) out_.add("features", format::feature_names(x), format::feature_names(y));
     namespaces_.same(0, 0);
     match();
     for (const auto& [i, j] : pairs_) {

@@ -32,8 +32,9 @@ Status Planner::create() {
     CKPT_CHECK(make(Want::birth, i));
     if (born_[i] == Born::early) {
       CKPT_ASSERT(in_turn(i));
-      float_up(Actor::ghost(holder_.at(i)), f_.parent[i]);
-      born_[i] = Born::placed;
+      for (const Id group : stations(i))
+        if (group >= 0) CKPT_CHECK(make(Want::group, static_cast<std::uint32_t>(group)));
+      place(i);
     }
     if (f_.leads_session(i) && !called_setsid_[i]) open.push_back(i);
   }
@@ -89,37 +90,6 @@ Status Planner::want(Want kind, std::uint32_t id, bool& done) {
   return {};
 }
 
-// What waits for itself: a child that is to be born before its parent leaves its session or group,
-// and something that it needs comes after that. A deputy of the parent's, who stays, makes it then.
-bool Planner::break_circle(Want kind, std::uint32_t id) {
-  for (std::size_t k = wants_.size(); k-- > 1;) {
-    const auto [below, what] = wants_[k - 1];
-    const auto [above, child] = wants_[k];
-    const std::uint32_t parent = below == Want::group ? f_.task[what] : what;
-    const bool leaves =
-        (below == Want::setsid && wanted(child) == birth_session_[parent]) ||
-        (below == Want::group && parent != kNoTask && birth_group_[child] != kFree &&
-         birth_group_[child] == birth_group_[parent]);
-    if (leaves && above == Want::birth && f_.parent[child] == parent && !from_outside_[child]) {
-      deferred_.insert(child);
-      for (; wants_.size() > k; wants_.pop_back())
-        wanted_[static_cast<std::size_t>(wants_.back().first)][wants_.back().second] = false;
-      return true;
-    }
-    if (wants_[k] == std::pair{kind, id}) break;
-  }
-  return false;
-}
-
-void Planner::make_deputy(std::uint32_t task, std::uint32_t for_child) {
-  if (deputy_.contains(task)) return;
-  const Id group = birth_group_[for_child];
-  if (group != kFree && group_[task] != group && !sees(ns_of(task), group))
-    into_group(Actor::task(task), group);
-  const Ghost deputy{Ghost::kNone, ns_of(task), for_child, Why::deputy};
-  deputy_[task] = ghost(Actor::task(task), deputy, false).index();
-}
-
 Status Planner::attempt(Want kind, std::uint32_t id, bool& done) {
   switch (kind) {
     case Want::birth:
@@ -137,8 +107,7 @@ Status Planner::attempt(Want kind, std::uint32_t id, bool& done) {
 // `task` gets its place below its parent, by the creation case that it is; or it is born early.
 Status Planner::attempt_birth(std::uint32_t task, bool& done) {
   const std::uint32_t parent = f_.parent[task];
-  const auto moved = below_.find(task);
-  const std::uint32_t below = moved == below_.end() ? parent : moved->second;
+  const std::uint32_t below = cradle(task);
   const Id session = wanted(task), group = birth_group_[task];
   if (below != kNoTask) CKPT_CHECK(want(Want::birth, below, done));
   std::uint32_t n = ns_of(task);
@@ -149,11 +118,12 @@ Status Planner::attempt_birth(std::uint32_t task, bool& done) {
   }
   if (group >= 0) CKPT_CHECK(want(Want::group, static_cast<std::uint32_t>(group), done));
   const bool stranger = is_stranger(task, below);
-  if (!deferred_.empty() && deferred_.contains(task)) {
-    if (!deputy_.contains(parent)) CKPT_CHECK(want(Want::setsid, parent, done));
-    if (done && (waits_for(task) != kNoTask || !in_turn(task))) return wait_for_turn(task, done);
-    return done ? birth(Actor::ghost(deputy_.at(parent)), task, Birth::sibling, true) : Status{};
-  }
+  if (!blocks_.empty() && blocks_.contains(task) && !in_turn(task))
+    return done ? in_block(task, stranger, done) : Status{};
+  const Actor deputy = deputy_for(task);
+  if (deputy.kind() == Actor::kGhost) return done ? by_deputy(task, deputy, done) : Status{};
+  if (!deferred_.empty() && deferred_.contains(task) && !called_setsid_[below])
+    return done ? want(Want::setsid, below, done) : Status{};
   if (stranger && session >= 0) {
     const Session& s = sessions_[static_cast<std::size_t>(session)];
     CKPT_CHECK(s.dead ? want(Want::session, static_cast<std::uint32_t>(session), done)
@@ -162,49 +132,18 @@ Status Planner::attempt_birth(std::uint32_t task, bool& done) {
     CKPT_CHECK(want(Want::setsid, below, done));
   }
   if (!done) return {};
-  if (below != parent || waits_for(task) != kNoTask || !in_turn(task)) {
-    if (can_wait(task, below, stranger)) return early(task, below, stranger);
-    return wait_for_turn(task, done);
-  }
+  const bool turn = below == parent && waits_for(task) == kNoTask && in_turn(task);
+  // Who is led through groups that are not there yet waits for them below a helper.
+  if ((!turn || stranger || !can_be_placed(task)) && !(turn && stations(task).empty()) &&
+      can_wait(task, below, stranger))
+    return early(task, below, stranger);
+  if (!turn) return wait_for_turn(task, done);
   if (stranger) return from_session(parent, task);
   const bool before = parent != kNoTask && session != kFree && session != final_session(parent);
   const Birth why = session == kFree ? Birth::leader : before ? Birth::before : Birth::inherited;
-  return birth(actor(parent), task, why, false);
-}
-
-// The first task that `task`, below a helper, cannot go to its place before; kNoTask: none.
-std::uint32_t Planner::waits_for(std::uint32_t task) const {
-  if (waits_.empty()) return kNoTask;
-  auto wait = std::lower_bound(waits_.begin(), waits_.end(), std::pair{task, 0U});
-  for (; wait != waits_.end() && wait->first == task; ++wait)
-    if (born_[wait->second] == Born::no) return wait->second;
-  return kNoTask;
-}
-
-// Is it `task`'s turn among its siblings? Those before it float up if they can.
-bool Planner::in_turn(std::uint32_t task) {
-  const std::uint32_t parent = f_.parent[task];
-  if (parent == kNoTask) return true;
-  std::uint32_t& c = cursor_.try_emplace(parent, 0).first->second;
-  if (c == 0) c = f_.first_child(parent);
-  for (; c < task; c = f_.end[c]) {
-    if (born_[c] == Born::no || (born_[c] == Born::early && waits_for(c) != kNoTask)) return false;
-    if (born_[c] == Born::placed) continue;
-    float_up(Actor::ghost(holder_.at(c)), parent);
-    born_[c] = Born::placed;
-  }
-  return true;
-}
-
-// It cannot be born early: what is before it comes first.
-Status Planner::wait_for_turn(std::uint32_t task, bool& done) {
-  std::uint32_t first = waits_for(task);
-  if (first == kNoTask && !in_turn(task)) {
-    const std::uint32_t c = cursor_.at(f_.parent[task]);
-    first = born_[c] == Born::no ? c : waits_for(c);
-  }
-  if (first == kNoTask) return refuse(task, "it cannot be born where its session's leader must be");
-  return want(Want::birth, first, done);
+  CKPT_CHECK(birth(actor(parent), task, why, false));
+  if (can_be_placed(task)) escort(task);
+  return {};
 }
 
 // Children that must be born before the setsid come first.
@@ -213,16 +152,44 @@ Status Planner::attempt_setsid(std::uint32_t task, bool& done) {
   if (!done) return {};
   if (before_[task]) {
     std::uint32_t& c = scanned_.try_emplace(task, f_.first_child(task)).first->second;
-    for (; c < f_.end[task]; c = f_.end[c])
-      if (born_[c] == Born::no && wanted(c) == birth_session_[task] && !from_outside_[c]) {
-        if (!deferred_.contains(c)) return want(Want::birth, c, done);
-        if (const Id group = birth_group_[c]; group >= 0 && !deputy_.contains(task))
-          CKPT_CHECK(want(Want::group, static_cast<std::uint32_t>(group), done));
-        if (!done) return {};
-        make_deputy(task, c);
-      }
+    for (; c < f_.end[task]; c = f_.end[c]) {
+      CKPT_CHECK(want_before(task, c, done));
+      if (!done) return {};
+    }
+    for (auto guest = std::lower_bound(guests_.begin(), guests_.end(), std::pair{task, 0U});
+         guest != guests_.end() && guest->first == task && done; ++guest)
+      CKPT_CHECK(want_before(task, guest->second, done));
+    if (!done) return {};
+    CKPT_CHECK(attempt_escorts(task, done));
+    if (!done) return {};
   }
   close(task);
+  return {};
+}
+
+// A child that must be born before the setsid, or a deputy that will make it.
+Status Planner::want_before(std::uint32_t task, std::uint32_t child, bool& done) {
+  if (born_[child] != Born::no || wanted(child) != birth_session_[task] || from_outside_[child])
+    return {};
+  if (cradle(child) != task) return {};
+  if (!deferred_.contains(child)) return want(Want::birth, child, done);
+  if (const Id group = birth_group_[child]; group >= 0 && !sees(ns_of(task), group))
+    CKPT_CHECK(want(Want::group, static_cast<std::uint32_t>(group), done));
+  if (done) make_deputy(task, child);
+  return {};
+}
+
+// Before it leaves its session: the groups that only it can put its children into. Who is below a
+// helper waits: that stays in the session.
+Status Planner::attempt_escorts(std::uint32_t task, bool& done) {
+  if (!has_hidden_groups()) return {};
+  std::uint32_t& c = escorted_.try_emplace(task, f_.first_child(task)).first->second;
+  for (; c < f_.end[task]; c = f_.end[c]) {
+    if (born_[c] != Born::placed || wanted(c) != birth_session_[task] || from_outside_[c]) continue;
+    CKPT_CHECK(want_stations(c, done));
+    if (!done) return {};
+    escort(c);
+  }
   return {};
 }
 
@@ -240,7 +207,7 @@ Status Planner::attempt_session(std::uint32_t pid, bool& done) {
   Session& s = sessions_[pid];
   if (s.anchor != kNoTask) CKPT_CHECK(want(Want::birth, s.anchor, done));
   const std::uint32_t n = image_.ns_of(pid);
-  const Actor creator = actor(s.anchor);
+  Actor creator = actor(s.anchor);
   if (!f_.ns_within(n, ns(creator)))
     return cannot("cannot plan the restart",
                   "the leader of session " + numbers_text(image_, pid) +
@@ -253,7 +220,13 @@ Status Planner::attempt_session(std::uint32_t pid, bool& done) {
     CKPT_CHECK(want(Want::birth, f_.ns_init[n], done));
   }
   if (!done) return {};
-  const Actor g = ghost(creator, {pid, n, pid, Why::session}, false);
+  // To an outer namespace it cannot float up by itself; its siblings come with it.
+  if (s.anchor != kNoTask && n != ns(creator) && s.first != kNoTask && s.signal == kSigChld &&
+      !in_turn(s.first)) {
+    creator = ghost(creator, {Ghost::kNone, ns(creator), pid, Why::session_holder}, false);
+    s.holder = creator.index();
+  }
+  const Actor g = ghost(creator, {pid, n, pid, Why::session, s.signal}, false);
   s.ghost = g.index();
   add(Op::setsid, g);
   founded_[pid] = true;
@@ -281,15 +254,7 @@ Status Planner::attempt_group(std::uint32_t pid, bool& done) {
   CKPT_CHECK(want(Want::birth, founder, done));
   if (done && f_.leads_session(founder)) return want(Want::setsid, founder, done);
   if (!done || founded_[pid]) return {};
-  // Those who inherit another group from the founder are born before it leaves that.
-  if (const Id other = birth_group_[founder]; other != kFree && group_[founder] == other) {
-    std::uint32_t& c = heirs_.try_emplace(founder, f_.first_child(founder)).first->second;
-    for (; c < f_.end[founder]; c = f_.end[c])
-      if (born_[c] == Born::no && birth_group_[c] == other && !from_outside_[c]) {
-        if (!deferred_.contains(c)) return want(Want::birth, c, done);
-        make_deputy(founder, c);
-      }
-  }
+  leave_group(founder);
   if (group_[founder] != static_cast<Id>(pid))
     set_group(Actor::task(founder), Actor::task(founder), static_cast<Id>(pid));
   founded_[pid] = true;

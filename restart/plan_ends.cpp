@@ -49,7 +49,6 @@ Status Planner::namespaces() {
     const std::uint32_t n = index(kin->second);
     if (image_.namespaces[n].state != format::kNsEmpty) CKPT_CHECK(dead_namespace(n));
   }
-  std::vector<bool> made(image_.namespaces.size());
   for (std::uint32_t i = 0; i < f_.size(); ++i) {
     const Actor me = Actor::task(i);
     const auto kin = image_.kin.find(i);
@@ -59,16 +58,10 @@ Status Planner::namespaces() {
     }
     const std::uint32_t n = index(kin->second);
     if (image_.namespaces[n].state == format::kNsEmpty) {
-      if (f_.ns_parent[n] != ns_of(i))
-        return refuse(i, "the namespace for its children was not made by it");
-      if (made[n]) return refuse(i, "the namespace for its children, empty yet, is another's too");
-      made[n] = true;
       enter(me, ns_of(i));
       add(Op::unshare_ns, me, {}, n);
       continue;
     }
-    if (!f_.ns_within(n, ns_of(i)))
-      return refuse(i, "the namespace for its children is not below its own");
     enter(me, n);
   }
   return {};

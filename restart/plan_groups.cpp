@@ -85,8 +85,8 @@ void Planner::set_group(Actor actor, Actor child, Id group) {
   (child.kind() == Actor::kGhost ? ghost_group_ : group_)[child.index()] = group;
 }
 
-// `creator` takes the group that somebody is to be born into: by itself if it has no other task, or
-// by its parent.
+// `creator` takes a group, for somebody who is to be born into it: by itself if it has no other
+// task, or by its parent.
 bool Planner::into_group(Actor creator, Id group) {
   if (creator.kind() == Actor::kRestorer || leads(creator)) return false;
   if (creator.kind() == Actor::kGhost && sees(ns(creator), group)) {
@@ -95,6 +95,7 @@ bool Planner::into_group(Actor creator, Id group) {
   }
   const Actor parent = parent_of(creator);
   if (parent.kind() == Actor::kRestorer || !names(parent, group, session(creator))) return false;
+  if (creator.kind() == Actor::kTask) leave_group(creator.index());
   set_group(parent, creator, group);
   return true;
 }

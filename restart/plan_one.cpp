@@ -80,6 +80,7 @@ Actor Planner::new_init(Actor creator, Ghost what, bool sibling) {
 
 Actor Planner::new_ghost(Actor creator, Ghost what, std::uint8_t flags) {
   const Actor ghost = Actor::ghost(plan_.ghosts.size());
+  if (flags & kForkParent) what.signal = signal(creator);
   plan_.ghosts.push_back(what);
   ghost_parent_.push_back(flags & kForkParent ? parent_of(creator) : creator);
   ghost_group_.push_back(group(creator));
@@ -95,52 +96,35 @@ void Planner::end_ghost(Actor ghost) {
   add(Op::reap, ghost_parent_[ghost.index()], ghost);
 }
 
-// If only the parent of a group's founder can name the group that the founder moved on to, and is
-// in its session no longer, then all that happens at once.
-bool Planner::founds_at_birth(std::uint32_t child) const {
-  const Id id = birth_group_[child];
-  return id != kFree && id == f_.pgid[child] && id != static_cast<Id>(f_.pid[child]) &&
-         !f_.leads_session(child) && member_[f_.pid[child]] != kNoTask &&
-         f_.sid[child] != final_session(f_.parent[child]);
+std::uint8_t Planner::signal(Actor a) const {
+  return a.kind() == Actor::kGhost ? plan_.ghosts[a.index()].signal
+                                   : static_cast<std::uint8_t>(image_.tasks[a.index()].exit_signal);
 }
 
-void Planner::found_at_birth(Actor over, std::uint32_t child) {
-  const Id id = birth_group_[child];
-  if (!founds_at_birth(child) || over.kind() == Actor::kRestorer || !names(over, id, f_.sid[child]))
-    return;
-  const Actor founder = Actor::task(child);
-  set_group(founder, founder, static_cast<Id>(f_.pid[child]));
-  ghost(founder, {Ghost::kNone, ns_of(child), f_.pid[child], Why::keeper}, false);
-  founded_[f_.pid[child]] = kept_[f_.pid[child]] = true;
-  set_group(over, founder, id);
+// Makes `child` as its sibling, which gets its exit signal.
+Ghost Planner::carrier_of(std::uint32_t child, std::uint32_t ns) const {
+  return {Ghost::kNone, ns, child, Why::carrier, signal(Actor::task(child))};
 }
 
 // `creator` makes `child`: its own child, or its sibling.
 Status Planner::birth(Actor creator, std::uint32_t child, Birth why, bool sibling) {
   const std::uint32_t into = ns_of(child);
   std::uint8_t flags = sibling ? kForkParent : std::uint8_t{0};
-  if ((why == Birth::placeholder || why == Birth::early) &&
-      image_.tasks[child].exit_signal != kSigChld)
+  if ((why == Birth::placeholder || why == Birth::early) && !can_be_orphan(child))
     return refuse(child, "an orphan's exit signal is SIGCHLD, its is " +
                              std::to_string(image_.tasks[child].exit_signal));
   if (!f_.ns_within(into, ns(creator)))
     return refuse(child, "its namespace is not below that of the process that must create it");
   const Id id = birth_group_[child];
-  const Id own_session = session(creator);
-  const Actor over = sibling ? parent_of(creator) : creator;  // the parent that it will have
-  bool after = false;
   Actor grouper;  // a helper that joins the group for the creator
-  if (id != kFree && group(creator) != id) {
-    after = over.kind() != Actor::kRestorer && names(over, id, own_session);
-    if (!after && !into_group(creator, id)) {
-      grouper = ghost(creator, {Ghost::kNone, ns(creator), child, Why::carrier}, sibling);
-      // Its child is to be a sibling of it.
-      if (!into_group(grouper, id))
-        return refuse(child, "its process group " + id_text(image_, id) +
-                                 " is not visible where it lives, nor where it is born");
-      creator = grouper;
-      flags |= kForkParent;
-    }
+  if (id != kFree && group(creator) != id && !into_group(creator, id)) {
+    grouper = ghost(creator, carrier_of(child, ns(creator)), sibling);
+    // Its child is to be a sibling of it.
+    if (!into_group(grouper, id))
+      return refuse(child, "its process group " + id_text(image_, id) +
+                               " is not visible where it lives, nor where it is born");
+    creator = grouper;
+    flags |= kForkParent;
   }
   Actor carrier;
   group_[child] = group(creator);
@@ -151,8 +135,7 @@ Status Planner::birth(Actor creator, std::uint32_t child, Birth why, bool siblin
     if (from == ns(creator)) {
       enter(creator, from);
     } else {
-      carrier =
-          ghost(creator, {Ghost::kNone, from, child, Why::carrier}, (flags & kForkParent) != 0);
+      carrier = ghost(creator, carrier_of(child, from), (flags & kForkParent) != 0);
       creator = carrier;
       flags |= kForkParent;
     }
@@ -163,9 +146,7 @@ Status Planner::birth(Actor creator, std::uint32_t child, Birth why, bool siblin
   plan_.steps.push_back({Op::fork, flags, why, 0, creator, Actor::task(child), into});
   if (carrier.kind() == Actor::kGhost) end_ghost(carrier);
   if (grouper.kind() == Actor::kGhost) end_ghost(grouper);
-  born_[child] = why == Birth::early ? Born::early : Born::placed;
-  found_at_birth(over, child);
-  if (after && group_[child] != id) set_group(over, Actor::task(child), id);
+  born_[child] = why == Birth::early || why == Birth::placeholder ? Born::early : Born::placed;
   if (f_.leads_session(child) && !before_[child]) close(child);
   return {};
 }

@@ -16,7 +16,7 @@ bool Planner::is_stranger(std::uint32_t task, std::uint32_t below) const {
 
 // Can it be born below a helper, and float up to `below` when its turn has come?
 bool Planner::can_wait(std::uint32_t task, std::uint32_t below, bool stranger) const {
-  if (below == kNoTask || image_.tasks[task].exit_signal != kSigChld) return false;
+  if (below == kNoTask || !can_be_orphan(task)) return false;
   if (ns_of(below) != ns_of(f_.parent[task])) return false;
   if (!stranger) return true;
   const Id session = wanted(task);
@@ -39,17 +39,18 @@ Actor Planner::leader_of(Id session, std::uint32_t for_task) {
 
 // By a sibling in the session, or by a helper of the session's leader.
 Status Planner::from_session(std::uint32_t parent, std::uint32_t child) {
-  const Id session = wanted(child), group = birth_group_[child];
+  const Id session = wanted(child);
+  const Id group = birth_group_[child];
   const Actor leader = leader_of(session, child);
   // A sibling has its creator's exit signal.
   const auto fits = [&](Actor a) {
-    const std::uint32_t signal =
-        a.kind() == Actor::kGhost ? kSigChld : std::uint32_t{image_.tasks[a.index()].exit_signal};
-    return f_.ns_within(ns_of(child), ns(a)) && signal == image_.tasks[child].exit_signal &&
+    return f_.ns_within(ns_of(child), ns(a)) && signal(a) == signal(Actor::task(child)) &&
            (group == kFree || this->group(a) == group || sees(ns(a), group));
   };
-  if (session >= 0 && !from_outside_[child] && !founds_at_birth(child)) {
+  if (session >= 0 && !from_outside_[child]) {
     const Session& s = sessions_[static_cast<std::size_t>(session)];
+    if (s.holder != Ghost::kNone && s.anchor == parent && !ghost_ended_[s.holder])
+      float_up(Actor::ghost(s.holder), parent);
     const bool beside = s.dead ? s.anchor == parent
                                : f_.parent[s.anchor] == parent && born_[s.anchor] == Born::placed &&
                                      !is_init(s.anchor);
@@ -61,8 +62,9 @@ Status Planner::from_session(std::uint32_t parent, std::uint32_t child) {
   std::uint32_t n = 0;
   CKPT_CHECK(adoption_ns(parent, child, leader, n));
   const Actor h = ghost(leader, {Ghost::kNone, n, child, Why::placeholder}, false);
+  holder_[child] = h.index();
   CKPT_CHECK(birth(h, child, Birth::placeholder, false));
-  float_up(h, parent);
+  place(child);
   if (session >= 0 && f_.sid[child] == session)
     last_member_[static_cast<std::size_t>(session)] = child;
   return {};
@@ -80,15 +82,21 @@ Status Planner::early(std::uint32_t task, std::uint32_t below, bool stranger) {
   const Id group = birth_group_[task];
   if (!stranger && group != kFree && this->group(creator) != group && !sees(n, group))
     into_group(creator, group);
+  return below_helper(creator, n, task);
+}
+
+Status Planner::below_helper(Actor creator, std::uint32_t n, std::uint32_t task) {
   const Actor holder = ghost(creator, {Ghost::kNone, n, task, Why::early}, false);
   holder_[task] = holder.index();
   return birth(holder, task, Birth::early, false);
 }
 
-// `helper` exits; its child floats up to `to`, an ancestor in the same namespace.
+// `helper` exits; its children float up to `to`, an ancestor in the same namespace.
 void Planner::float_up(Actor helper, std::uint32_t to) {
   reaper(to == kNoTask || is_init(to) ? kNoTask : to);
   end_ghost(helper);
+  const Ghost& g = plan_.ghosts[helper.index()];
+  if (g.why == Why::session_holder) ghost_parent_[sessions_[g.what].ghost] = actor(to);
 }
 
 void Planner::reaper(std::uint32_t task) {

@@ -19,14 +19,18 @@
 //                come the helper exits, and X floats up to P.
 //   deputy       X is of the case `before` (or inherits a group that P leaves), but what X needs
 //                comes after P's setsid: a helper of P's stays where P was, and makes X, a sibling.
+//   block        X is a sibling of L's, in a namespace deeper than P's, and is needed before its
+//                turn: alone it cannot float up to P, but with L and all between them, below one
+//                helper, it can.
 //   ghost        L is dead: a ghost with its id is born as a child of the lowest P that needs it.
 //                It serves as L then. The ghost of a group's leader is a child of L, or of its
 //                ghost.
 //   outside      S is from outside, P is the init of a namespace: L is a helper of the restorer's.
 //   group        Neither X nor P can name X's group, so X is born into it: P is in it then, or a
 //                helper is, put there from outside of the namespace whose init P is. A helper joins
-//                for a creator that cannot. If P can name it, but leaves the session, P puts X
-//                there at once, and X founds before what it must.
+//                for a creator that cannot. If P can name it, but leaves the session, P first leads
+//                X through that and all others where X's children are to be born, or a helper does,
+//                whose orphan X is then; and X founds before what it must.
 //   thread       by the leader of its thread group, when all processes and groups are there.
 //   zombie, dead leader, stopped, subreaper: born as if alive; they become it in the last phases.
 //   namespaces   X's creator enters X's namespace by setns. The init of one is born by a task

@@ -7,6 +7,7 @@
 // - At most one task is a subreaper at a time: the one that the next orphan is to float up to.
 #pragma once
 
+#include <set>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -15,8 +16,6 @@
 #include "restart/step.h"
 
 namespace ckpt::restart {
-
-constexpr std::uint32_t kSigChld = 17;  // the exit signal of every orphan, and of ghosts
 
 class Planner {
  public:
@@ -36,6 +35,17 @@ class Planner {
     std::uint32_t anchor = kNoTask;  // the leader; of a ghost: its parent, kNoTask: the restorer
     std::uint32_t ghost = Ghost::kNone;
     bool dead = false;
+    std::uint8_t signal = kSigChld;  // the exit signal of the ghost
+    // Of a dead leader in a deeper namespace than its anchor: the first member that is a child of
+    // the anchor, and the helper that holds its ghost until that one's turn.
+    std::uint32_t first = kNoTask, holder = Ghost::kNone;
+  };
+
+  // Who adopts members of a session. Plus 1, so that 0 is the restorer.
+  struct Adopters {
+    std::set<std::uint32_t> chain;
+    std::uint32_t fixed = 0;  // has a member that is no orphan: its sibling created it; 0: none
+    std::uint32_t init = kNoTask;  // adopts from anywhere in its namespace; the highest such one
   };
 
   // plan_births.cpp: which session each leader is born into, where ghosts of sessions live.
@@ -49,11 +59,22 @@ class Planner {
   [[nodiscard]] bool can_lift(std::uint32_t leader, Id session) const;
   [[nodiscard]] bool was_in(std::uint32_t task, Id session) const;
   bool lift_leader(std::uint32_t leader, Id session);
-  [[nodiscard]] std::vector<std::pair<Id, std::uint32_t>> strangers(bool only_dead) const;
-  Status place_session_ghosts();
-  Status place_session_ghost(Id session, std::span<const std::pair<Id, std::uint32_t>> members);
+  [[nodiscard]] bool comes_after(std::uint32_t task, std::uint32_t other);
+  [[nodiscard]] std::vector<std::pair<Id, std::uint32_t>> strangers() const;
+  Status place_leaders();
+  Status place_leader(Id session, std::span<const std::pair<Id, std::uint32_t>> members);
+  [[nodiscard]] std::pair<std::uint32_t, std::uint32_t> conflict(Id session,
+                                                                 const Adopters& adopters) const;
+  bool can_host(std::uint32_t host, std::uint32_t leader);
+  void place_ghost(Id session, std::span<const std::pair<Id, std::uint32_t>> members,
+                   const Adopters& adopters);
   Status find_waits();
   [[nodiscard]] std::uint32_t branch(std::uint32_t task, std::uint32_t away_from) const;
+  // The process that it is born below: its parent, unless it must float up to that later.
+  [[nodiscard]] std::uint32_t cradle(std::uint32_t i) const {
+    const auto moved = below_.find(i);
+    return moved == below_.end() ? f_.parent[i] : moved->second;
+  }
   // Its creator's session when it is born: kFree if any will do.
   [[nodiscard]] Id wanted(std::uint32_t i) const {
     return f_.leads_session(i) ? birth_session_[i] : f_.sid[i];
@@ -77,31 +98,59 @@ class Planner {
 
   // plan_inherit.cpp: groups that can only be inherited.
   void find_birth_groups();
-  [[nodiscard]] Id demand_of(std::uint32_t i) const;
+  [[nodiscard]] bool parent_sees(std::uint32_t i, Id group) const;
+  [[nodiscard]] Id own_need(std::uint32_t i) const;
+  [[nodiscard]] Id inherited_group(std::uint32_t i) const;
+  [[nodiscard]] bool can_pass_on(std::uint32_t parent, Id group) const;
   [[nodiscard]] bool by_parent(std::uint32_t i) const;
+  [[nodiscard]] bool is_adoptable(std::uint32_t i) const;
+  [[nodiscard]] bool stays_in(std::uint32_t i) const;
+  void pass_on(std::uint32_t i);
+  // Is there a group that somebody in it cannot name?
+  [[nodiscard]] bool has_hidden_groups() const { return !member_.empty(); }
+  [[nodiscard]] std::vector<Id> stations(std::uint32_t i) const;
 
   // plan_create.cpp: makes every task, in tree order but where one needs another. `done` is false
   // if something else must be made first, which has been put on the stack.
   Status create();
   Status make(Want kind, std::uint32_t id);
   Status want(Want kind, std::uint32_t id, bool& done);
-  void make_deputy(std::uint32_t task, std::uint32_t for_child);
-  bool break_circle(Want kind, std::uint32_t id);
   [[nodiscard]] bool is_done(Want kind, std::uint32_t id) const;
   Status attempt(Want kind, std::uint32_t id, bool& done);
   Status attempt_birth(std::uint32_t task, bool& done);
   Status attempt_setsid(std::uint32_t task, bool& done);
   Status attempt_session(std::uint32_t pid, bool& done);
   Status attempt_group(std::uint32_t pid, bool& done);
-  Status wait_for_turn(std::uint32_t task, bool& done);
-  [[nodiscard]] bool in_turn(std::uint32_t task);
-  [[nodiscard]] std::uint32_t waits_for(std::uint32_t task) const;
+  Status want_before(std::uint32_t task, std::uint32_t child, bool& done);
+  Status attempt_escorts(std::uint32_t task, bool& done);
   void close(std::uint32_t task);
+
+  // plan_turn.cpp: the order of siblings, and what to do when something waits for itself.
+  [[nodiscard]] std::uint32_t waits_for(std::uint32_t task) const;
+  [[nodiscard]] bool can_be_placed(std::uint32_t task) const;
+  [[nodiscard]] bool in_turn(std::uint32_t task);
+  void place(std::uint32_t task);
+  Status wait_for_turn(std::uint32_t task, bool& done);
+  bool break_circle(Want kind, std::uint32_t id);
+  void forget(std::size_t left);
+  [[nodiscard]] bool can_block(std::uint32_t task, std::uint32_t elder) const;
+  Status in_block(std::uint32_t task, bool stranger, bool& done);
+
+  // plan_deputy.cpp: who stays where a parent was.
+  void make_deputy(std::uint32_t task, std::uint32_t for_child);
+  [[nodiscard]] Actor deputy_for(std::uint32_t child) const;
+  [[nodiscard]] bool is_heir(std::uint32_t child, Id group) const;
+  [[nodiscard]] bool stands_for(Actor deputy, std::uint32_t child) const;
+  void leave_group(std::uint32_t task);
+  Status by_deputy(std::uint32_t task, Actor deputy, bool& done);
+  Status want_stations(std::uint32_t task, bool& done);
+  void escort(std::uint32_t task);
 
   // plan_stranger.cpp: births by others than the parent, and how they come to their parent.
   [[nodiscard]] bool is_stranger(std::uint32_t task, std::uint32_t below) const;
   [[nodiscard]] bool can_wait(std::uint32_t task, std::uint32_t below, bool stranger) const;
   Status from_session(std::uint32_t parent, std::uint32_t child);
+  Status below_helper(Actor creator, std::uint32_t ns, std::uint32_t task);
   Status early(std::uint32_t task, std::uint32_t below, bool stranger);
   [[nodiscard]] Actor leader_of(Id session, std::uint32_t for_task);
   Status adoption_ns(std::uint32_t parent, std::uint32_t child, Actor leader,
@@ -111,8 +160,8 @@ class Planner {
 
   // plan_one.cpp: the calls of one birth, and who is in which session and group.
   Status birth(Actor creator, std::uint32_t child, Birth why, bool sibling);
-  [[nodiscard]] bool founds_at_birth(std::uint32_t child) const;
-  void found_at_birth(Actor over, std::uint32_t child);
+  [[nodiscard]] std::uint8_t signal(Actor a) const;
+  [[nodiscard]] Ghost carrier_of(std::uint32_t child, std::uint32_t ns) const;
   Actor ghost(Actor creator, Ghost what, bool sibling);
   Actor new_init(Actor creator, Ghost what, bool sibling);
   Actor new_ghost(Actor creator, Ghost what, std::uint8_t flags);
@@ -145,6 +194,14 @@ class Planner {
   [[nodiscard]] Id session(Actor a) const;  // now
   [[nodiscard]] bool leads(Actor a) const;  // its session, now
   [[nodiscard]] Actor parent_of(Actor a) const;
+  // An orphan's exit signal is SIGCHLD (reparent_leader() in the kernel).
+  [[nodiscard]] bool can_be_orphan(std::uint32_t i) const {
+    return image_.tasks[i].exit_signal == kSigChld;
+  }
+  // Does it found a group that others stay in when it goes to another?
+  [[nodiscard]] bool is_founder(std::uint32_t i) const {
+    return has_hidden_groups() && member_[f_.pid[i]] != kNoTask && !f_.leads_group(i);
+  }
   [[nodiscard]] bool is_init(std::uint32_t i) const { return f_.ns_init[ns_of(i)] == i; }
   [[nodiscard]] std::uint32_t ns_of(std::uint32_t i) const { return image_.ns_of(f_.pid[i]); }
   [[nodiscard]] static Actor actor(std::uint32_t i) {
@@ -164,17 +221,21 @@ class Planner {
   Plan plan_;
   Id world_session_ = kFree, world_group_ = kFree;  // the restorer's
 
-  std::vector<Id> birth_session_;  // of a session leader: that of its creator; kFree: any
-  std::vector<bool> before_;       // has children that are born before its setsid
-  std::vector<Session> sessions_;  // by pid object
-  // By task: the group that it has from its birth on, for its own sake or for its children's;
-  // kFree: any.
+  std::vector<Id> birth_session_;    // of a session leader: that of its creator; kFree: any
+  std::vector<bool> before_;         // has children that are born before its setsid
+  std::vector<Session> sessions_;    // by pid object
+  std::vector<std::uint32_t> seen_;  // by task: the last comes_after() that came by
+  std::uint32_t searches_ = 0;
+  // By task: the group that it is born into, for its own sake or for its children's; kFree: any.
   std::vector<Id> birth_group_;
+  // (task, group), sorted: where else it must once be, as children inherit it; its parent sees it.
+  std::vector<std::pair<std::uint32_t, Id>> needs_;
   std::vector<std::uint32_t> member_;  // by pid object: one of that group
   std::vector<bool> from_outside_;     // its parent, an init, cannot be in that group: it adopts
   // (Y, X), sorted: Y's turn must wait for X, which needs Y below X's parent.
   std::vector<std::pair<std::uint32_t, std::uint32_t>> waits_;
-  std::unordered_map<std::uint32_t, std::uint32_t> below_;  // Y -> the lowest of those parents
+  std::unordered_map<std::uint32_t, std::uint32_t> below_;       // Y -> the lowest of those parents
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> guests_;  // the reverse of below_, sorted
 
   std::vector<std::pair<Want, std::uint32_t>> wants_;  // a stack
   std::vector<bool> wanted_[4];                        // by Want: is it on the stack?
@@ -183,13 +244,15 @@ class Planner {
   std::vector<bool> founded_, kept_;        // by pid object: the group was founded; it has a keeper
   std::vector<std::uint32_t> last_member_;  // by session: the last orphan made, a creator for more
   std::unordered_map<std::uint32_t, std::uint32_t> holder_;  // of the tasks born early: a ghost
-  // By session leader: a helper that stays in the session which that is born in; and the children
-  // that only it can make, as they wait for the leader's setsid.
-  std::unordered_map<std::uint32_t, std::uint32_t> deputy_;
+  // By task: helpers that stay in the session, or the groups, that it leaves; and the children of
+  // session leaders that only they can make, as those wait for the leader's setsid.
+  std::unordered_map<std::uint32_t, std::vector<std::uint32_t>> deputies_;
   std::unordered_set<std::uint32_t> deferred_;
+  std::unordered_set<std::uint32_t> blocks_;                   // tasks that wait in a block
+  std::unordered_map<std::uint32_t, std::uint32_t> block_of_;  // in between: a ghost
   // By task, the first child that need be looked at, see in_turn(), attempt_setsid() and
-  // attempt_group().
-  std::unordered_map<std::uint32_t, std::uint32_t> cursor_, scanned_, heirs_;
+  // attempt_escorts().
+  std::unordered_map<std::uint32_t, std::uint32_t> cursor_, scanned_, escorted_;
   std::vector<Actor> ghost_parent_;  // by ghost
   std::vector<bool> ghost_ended_;
   std::uint32_t world_helper_ = Ghost::kNone;  // in the restorer's session and group

@@ -127,6 +127,8 @@ class Printer {
         return "to leave " + task(g.what) + " as an orphan";
       case Why::early:
         return "to hold " + task(g.what) + " until its turn among its siblings";
+      case Why::session_holder:
+        return "to hold ghost " + numbers_text(image_, g.what) + " until its siblings' turn";
       case Why::keeper:
         return "to keep group " + numbers_text(image_, g.what) + " while its founder moves on";
       case Why::carrier:

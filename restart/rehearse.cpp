@@ -33,6 +33,12 @@ Status checkpoint_of(const Image& image, Executed& done, format::MemoryRecords& 
   return core::checkpoint(*done.machine, *done.root, options, out);
 }
 
+Status reopened(const core::Process& process) {
+  const int error = process.files->reopen_all();
+  if (error == 0) return {};
+  return cannot("cannot reopen files", "process " + core::to_string(*process.tgid), {}, -error);
+}
+
 Error unlike(const std::vector<Difference>& differences) {
   std::string detail;
   for (const Difference& d : differences) detail += (detail.empty() ? "" : "; ") + d.text();
@@ -43,7 +49,7 @@ Error unlike(const std::vector<Difference>& differences) {
 
 }  // namespace
 
-Result<Rehearsal> rehearse(const Image& image) {
+Result<Rehearsal> rehearse(const Image& image, const RehearsalOptions& options) {
   CKPT_CHECK(validate(image));
   Rehearsal rehearsal;
   format::MemoryRecords records;
@@ -52,11 +58,16 @@ Result<Rehearsal> rehearse(const Image& image) {
     {
       CKPT_TRY(const Plan plan, make_plan(image));
       CKPT_CHECK(check_plan(image, plan));
+      if (options.on_plan) options.on_plan(plan);
       rehearsal.steps = plan.steps.size();
       for (const Ghost& g : plan.ghosts) rehearsal.helpers += g.pid == Ghost::kNone ? 1 : 0;
-      CKPT_TRY(done, execute(image, plan));
+      CKPT_TRY(done, execute(image, plan, options.on_progress));
     }
     rehearsal.ghosts = std::move(done.ghosts);
+    if (options.eager_files)
+      for (const core::Process* p : done.machine->all())
+        if (p->files) CKPT_CHECK(reopened(*p));
+    rehearsal.reopens = done.machine->files().counts.reopens;
     CKPT_CHECK(checkpoint_of(image, done, records));
   }
   format::MemoryRecordSource source(records.bytes);

@@ -24,8 +24,13 @@ namespace {
 
 class Executor {
  public:
-  Executor(const Image& image, const Plan& plan)
-      : image_(image), plan_(plan), machine_(new Machine), kernel_(*machine_), spare_(image) {
+  Executor(const Image& image, const Plan& plan, const std::function<void(std::uint64_t)>& progress)
+      : image_(image),
+        plan_(plan),
+        progress_(progress),
+        machine_(new Machine),
+        kernel_(*machine_),
+        spare_(image) {
     tasks_.resize(image.tree.size());
     ghosts_.resize(plan.ghosts.size());
     numbers_.resize(plan.ghosts.size());
@@ -50,7 +55,7 @@ class Executor {
     }
     for (const auto& [i, kin] : image_.kin)
       if (kin.subreaper == 2) tasks_[i]->process->subreaper = core::Tri::unknown;
-    restore_files(image_, tasks_);
+    restore_files(machine_->files(), image_, tasks_);
     Executed done;
     done.root = tasks_[0]->process;
     done.machine = std::move(machine_);
@@ -111,15 +116,20 @@ class Executor {
     args.flags = flags;
     args.set_tid = wanted(s.child);
     if (args.set_tid.empty()) return -EAGAIN;
-    if (s.child.kind() == Actor::kTask && s.op == Op::fork)
-      args.exit_signal = static_cast<int>(image_.tasks[s.child.index()].exit_signal);
+    if (s.op == Op::fork)
+      args.exit_signal = s.child.kind() == Actor::kTask
+                             ? static_cast<int>(image_.tasks[s.child.index()].exit_signal)
+                             : int{plan_.ghosts[s.child.index()].signal};
     Task* child = nullptr;
     const long result = kernel_.clone(task(s.actor), args, &child);
     if (result < 0) return result;
-    if (s.child.kind() == Actor::kTask)
+    if (s.child.kind() == Actor::kTask) {
       tasks_[s.child.index()] = child;
-    else
+      ++made_;
+      if (progress_) progress_(made_);
+    } else {
       ghosts_[s.child.index()] = child;
+    }
     if (flags & sim::kCloneNewPid) namespaces_[s.arg] = child->process->ns();
     return 0;
   }
@@ -207,6 +217,8 @@ class Executor {
 
   const Image& image_;
   const Plan& plan_;
+  const std::function<void(std::uint64_t)>& progress_;
+  std::uint64_t made_ = 0;  // tasks of the image
   std::unique_ptr<Machine> machine_;
   sim::Kernel kernel_;
   SpareNumbers spare_;
@@ -217,8 +229,9 @@ class Executor {
 
 }  // namespace
 
-Result<Executed> execute(const Image& image, const Plan& plan) {
-  return Executor(image, plan).run();
+Result<Executed> execute(const Image& image, const Plan& plan,
+                         const std::function<void(std::uint64_t)>& progress) {
+  return Executor(image, plan, progress).run();
 }
 
 }  // namespace ckpt::restart

@@ -2,6 +2,7 @@
 // own.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "core/machine.h"
@@ -18,7 +19,9 @@ struct Executed {
 
 // The machine after the plan: with names, files and contexts of the image. World stands for whoever
 // restarts: its group and session are visible in the root namespace if the image holds -4097 for
-// them. Error of kind cannot with the step and errno if a call fails.
-Result<Executed> execute(const format::Image& image, const Plan& plan);
+// them. Error of kind cannot with the step and errno if a call fails. `progress`, if it is not
+// empty, is told how many of the image's tasks have been made, at each of them.
+Result<Executed> execute(const format::Image& image, const Plan& plan,
+                         const std::function<void(std::uint64_t)>& progress = {});
 
 }  // namespace ckpt::restart

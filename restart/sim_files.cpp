@@ -52,26 +52,29 @@ Ref<core::File> make_file(const format::ImageFile& from, Pipes& pipes) {
   return file;
 }
 
-Ref<core::FdTable> make_table(const format::ImageFileTable& from, const ByRef<core::File>& files) {
-  Ref<core::FdTable> table = new core::FdTable;
-  table->fds.reserve(from.fds.size());
-  // Every fd is to be reopened at its first touch (K42-R11).
+// Every fd is to be reopened at its first touch (K42-R11). All that refer to one file share what
+// the kernel holds for it.
+Ref<core::FdTable> make_table(core::FileDomain& domain, const format::ImageFileTable& from,
+                              const ByRef<core::LazyHolder>& holders) {
+  Ref<core::FdTable> table = domain.new_table();
   for (const format::FileDesc& d : from.fds)
-    table->fds.push_back({d.fd_descriptor, d.fd_close_on_exec != 0, core::FdState::pending,
-                          files.find(d.fd_objref)});
+    table->open_pending(holders.find(d.fd_objref),
+                        {.at = d.fd_descriptor, .cloexec = d.fd_close_on_exec != 0});
   return table;
 }
 
 }  // namespace
 
-void restore_files(const Image& image, std::span<core::Task* const> tasks) {
-  ByRef<core::File> files;
+void restore_files(core::FileDomain& domain, const Image& image,
+                   std::span<core::Task* const> tasks) {
+  ByRef<core::LazyHolder> holders;
   ByRef<core::FdTable> tables;
   ByRef<core::FsContext> contexts;
   Pipes pipes;
-  for (const auto& file : image.files) files.add(file.ref, make_file(file, pipes));
-  files.done();
-  for (const auto& table : image.file_tables) tables.add(table.ref, make_table(table, files));
+  for (const auto& file : image.files) holders.add(file.ref, domain.hold(make_file(file, pipes)));
+  holders.done();
+  for (const auto& table : image.file_tables)
+    tables.add(table.ref, make_table(domain, table, holders));
   tables.done();
   for (const auto& from : image.fs) {
     Ref<core::FsContext> fs = new core::FsContext;

@@ -8,8 +8,9 @@
 
 namespace ckpt::restart {
 
-// Gives every process its fd table and file system context, shared as the image has them. `tasks`
-// is by index in tree.
-void restore_files(const format::Image& image, std::span<core::Task* const> tasks);
+// Gives every process its fd table and file system context, shared as the image has them. All fds
+// are PENDING. `domain` is the machine's; `tasks` is by index in tree.
+void restore_files(core::FileDomain& domain, const format::Image& image,
+                   std::span<core::Task* const> tasks);
 
 }  // namespace ckpt::restart

@@ -77,17 +77,21 @@ struct Step {
 static_assert(sizeof(Step) == 16);
 
 enum class Why : std::uint8_t {
-  session,        // leads a session whose leader is dead; `what`: the pid object
-  group,          // leads a group whose leader is dead; `what`: the pid object
-  placeholder,    // its exit sends an orphan to its reaper; `what`: the orphan's index in tree
-  early,          // holds a task born before its turn; `what`: the task's index in tree
-  keeper,         // keeps a group while its founder moves to another; `what`: the pid object
-  carrier,        // is in the namespace or group where a task is born; `what`: the task
-  group_carrier,  // is where a ghost is born; `what`: the ghost's pid object
-  deputy,         // stays in the session or group that a parent leaves, and makes a child there;
-                  // `what`: the first such child
-  init,           // was the init of a namespace that is dead; `what`: the namespace's index
+  session,         // leads a session whose leader is dead; `what`: the pid object
+  group,           // leads a group whose leader is dead; `what`: the pid object
+  placeholder,     // its exit sends an orphan to its reaper; `what`: the orphan's index in tree
+  early,           // holds a task born before its turn; `what`: the task's index in tree
+  session_holder,  // holds the ghost of a session's leader until a sibling's turn; `what`: the pid
+                   // object
+  keeper,          // keeps a group while its founder moves to another; `what`: the pid object
+  carrier,         // is in the namespace or group where a task is born; `what`: the task
+  group_carrier,   // is where a ghost is born; `what`: the ghost's pid object
+  deputy,          // stays in the session or group that a parent leaves, and makes a child there;
+                   // `what`: the first such child
+  init,            // was the init of a namespace that is dead; `what`: the namespace's index
 };
+
+constexpr std::uint8_t kSigChld = 17;  // the exit signal of every orphan
 
 struct Ghost {
   static constexpr std::uint32_t kNone = 0xffffffff;
@@ -95,6 +99,7 @@ struct Ghost {
   std::uint32_t ns = 0;       // index of the namespace it lives in
   std::uint32_t what = 0;     // see Why
   Why why = Why::placeholder;
+  std::uint8_t signal = kSigChld;  // its exit signal
 };
 
 enum class Phase : std::uint8_t {

@@ -10,8 +10,8 @@ using format::Image;
 
 namespace {
 
-constexpr std::int32_t kPidMax = 4 * 1024 * 1024;  // Linux's PID_MAX_LIMIT
-constexpr std::uint32_t kMaxNsLevel = 32;          // Linux's MAX_PID_NS_LEVEL
+constexpr std::int32_t kPidMax = format::kMaxPids;
+constexpr std::uint32_t kMaxNsLevel = 32;  // Linux's MAX_PID_NS_LEVEL
 constexpr std::uint32_t kMaxSignal = 64;
 
 class Validator {
@@ -22,6 +22,7 @@ class Validator {
     CKPT_CHECK(head());
     CKPT_CHECK(numbers());
     CKPT_CHECK(namespaces());
+    CKPT_CHECK(outside());
     for (std::uint32_t i = 0; i < f_.size(); ++i) {
       CKPT_CHECK(f_.is_leader(i) ? process(i) : thread(i));
       CKPT_CHECK(state(i));
@@ -183,6 +184,7 @@ class Validator {
 
   Status kin() const {
     const std::int32_t first = image_.namespaces[0].objref;
+    std::vector<bool> has_maker(image_.namespaces.size());
     for (const auto& [i, k] : image_.kin) {
       if (i >= f_.size()) return bad("TASK_KIN of no task");
       if (k.subreaper > 2 || k.exiting > 1) return bad(i, "TASK_KIN: a value out of range");
@@ -197,7 +199,30 @@ class Validator {
       if (n == ns_of(i) || !f_.ns_within(static_cast<std::uint32_t>(n), ns_of(i)))
         return bad(i, "pid_for_children is not below its own namespace");
       if (image_.zombie(i)) return bad(i, "a zombie with pid_for_children");
+      if (image_.namespaces[static_cast<std::size_t>(n)].state != format::kNsEmpty) continue;
+      // Nobody else can have one before its init is there: fork makes the child that, clone of a
+      // thread is refused, and it cannot be opened for setns.
+      if (f_.ns_parent[static_cast<std::size_t>(n)] != ns_of(i))
+        return bad(i, "pid_for_children is empty, and was not made in its own namespace");
+      if (has_maker[static_cast<std::size_t>(n)])
+        return bad(i, "pid_for_children is empty, and another thread's too");
+      has_maker[static_cast<std::size_t>(n)] = true;
     }
+    return {};
+  }
+
+  // Whoever restarts has one session and one group, which stand for those from outside.
+  Status outside() const {
+    const auto both = [](const std::vector<Id>& ids) {
+      return std::find(ids.begin(), ids.end(), kOutside) != ids.end() &&
+             std::find(ids.begin(), ids.end(), kInvisible) != ids.end();
+    };
+    if (both(f_.sid) || both(f_.pgid))
+      return cannot("the image cannot be restarted",
+                    std::string("its tasks are in two ") +
+                        (both(f_.sid) ? "sessions" : "process groups") +
+                        " from outside, one visible in the root namespace and one not",
+                    "end what entered the namespace from outside, then checkpoint again");
     return {};
   }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is needed, builds, and runs every test: formatting, the release build, clang-tidy,
-# the tests under ASan and UBSan, and at last the tests of the release build. Can be run again.
+# the tests under ASan and UBSan, those of threads under TSan, and at last the tests of the release
+# build. Can be run again.
 #
 #   tests/run.sh
 #   CKPT_SKIP_TIDY=1 tests/run.sh    without clang-tidy, which takes longest; for work at home
@@ -39,6 +40,11 @@ step "tests under ASan and UBSan"
 norandom=()
 if setarch "$(uname -m)" -R true 2>/dev/null; then norandom=(setarch "$(uname -m)" -R); fi
 UBSAN_OPTIONS=print_stacktrace=1 "${norandom[@]}" ctest --preset asan -j "$jobs"
+
+step "what runs in several threads, under ThreadSanitizer"
+cmake --preset tsan
+cmake --build --preset tsan -j "$jobs"
+"${norandom[@]}" ctest --preset tsan
 
 step "tests of the release build"
 exec ctest --preset release -j "$jobs"

@@ -145,15 +145,16 @@ std::int32_t Bodies::write_cred(format::RecordSink& out, const format::ImageCred
 // Whose contents are to be written in the end.
 void Bodies::note_files(const core::Process& process, const ProcessState& state) {
   if (!process.files) return;
-  for (const core::Fd& fd : process.files->fds)
+  for (const core::Fd& fd : process.files->fds()) {
     if (fd.file->pipe)
       pipes_.try_emplace({fd.file->dev, fd.file->ino},
                          PipeEnd{fd.file->pipe, state.snapshot->pid, fd.fd});
-  for (const DescriptorState& d : state.descriptors) {
-    const core::Fd* const fd = process.files->find(d.fd);
-    const bool known = !fd || std::any_of(file_states_.begin(), file_states_.end(),
-                                          [&](const auto& x) { return x.first == fd->file; });
-    if (!known) file_states_.emplace_back(fd->file, &d.image);
+    const auto inside = std::find_if(state.descriptors.begin(), state.descriptors.end(),
+                                     [&](const DescriptorState& d) { return d.fd == fd.fd; });
+    const bool known = std::any_of(file_states_.begin(), file_states_.end(),
+                                   [&](const auto& x) { return x.first == fd.file; });
+    if (inside != state.descriptors.end() && !known)
+      file_states_.emplace_back(fd.file, &inside->image);
   }
 }
 

@@ -244,9 +244,8 @@ void Builder::make_files() {
     Process& process = *processes_.at(p.pid);
     auto& table = tables[p.files_group];
     if (!table) {
-      table = new core::FdTable;
-      for (const FdEntry& e : p.fds)
-        table->put({e.fd, e.cloexec, core::FdState::live, files.at(e.file)});
+      table = m_->files().new_table();
+      for (const FdEntry& e : p.fds) table->open(files.at(e.file), {.at = e.fd, .cloexec = e.cloexec});
     }
     process.files = table;
     auto& context = contexts[p.fs_group];
@@ -272,6 +271,9 @@ Result<Mirror> Builder::build() {
         "know");
   for (const Excluded& e : s_.excluded)
     note("left out: process " + std::to_string(e.pid) + " (" + e.comm + "), " + e.why);
+  for (const Stray& stray : s_.strays)
+    result_.strays.push_back("process " + std::to_string(stray.pid) + " (" + stray.comm +
+                             ") is in the pid namespace of process " + std::to_string(stray.init));
   result_.root = processes_.at(s_.processes.front().pid);
   return std::move(result_);
 }

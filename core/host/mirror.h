@@ -13,6 +13,7 @@ struct Mirror {
   core::Process* root = nullptr;
   // What a user should be told: left out, guessed, not held by an image. One sentence each.
   std::vector<std::string> notes;
+  std::vector<std::string> strays;  // for core::CheckpointOptions
 };
 
 // The machine of a snapshot. Ids that some task outside has, and ids of a level above /proc's

@@ -60,5 +60,8 @@ Result<bool> find_sharing(const Reading& reading, const Kcmp& kcmp, TreeSnapshot
 
 // The namespaces of all processes, with their parents; fills in those of zombies in `out`.
 void find_namespaces(const ProcFs& proc, TreeSnapshot& out);
+// Fills in `out.strays`; `self` is ckpt.
+void find_strays(const ProcFs& proc, const std::vector<Passer>& everybody, pid_t self,
+                 TreeSnapshot& out);
 
 }  // namespace ckpt::host

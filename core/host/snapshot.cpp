@@ -156,6 +156,7 @@ Result<TreeSnapshot> snapshot_tree(pid_t root, const SnapshotOptions& options) {
       snapshot->contains_self = before->contains_self;
       snapshot->proc_ns = own_proc ? namespace_of_proc(proc, shown) : 0;
       find_namespaces(proc, *snapshot);
+      find_strays(proc, before->everybody, shown, *snapshot);
       return std::move(*snapshot);
     }
     before = std::move(reading).value();

@@ -113,6 +113,12 @@ struct ForeignId {
   enum class As { pid, group, session } as = As::pid;
 };
 
+// A process outside of the tree that is in a pid namespace whose init is in the tree (nsenter(1)).
+struct Stray {
+  pid_t pid = 0, init = 0;
+  std::string comm;
+};
+
 // A process below the root that was left out, since it is ckpt or serves only ckpt.
 struct Excluded {
   pid_t pid = 0;
@@ -126,6 +132,7 @@ struct TreeSnapshot {
   std::vector<PidNsSnapshot> pid_namespaces;  // all levels known, shallow ones first
   std::vector<ForeignId> foreign;             // ascending ids
   std::vector<Excluded> excluded;
+  std::vector<Stray> strays;   // without ckpt itself; those that could be seen
   std::uint64_t proc_ns = 0;   // the namespace that the plain numbers are of; 0: unknown
   bool contains_self = false;  // ckpt runs below the root (and was left out)
   bool sharing_exact = false;  // kcmp(2) told which files, tables and fs are shared; else guessed

@@ -59,7 +59,22 @@ long Kernel::choose_numbers(PidNs& ns, std::span<const Nr> set_tid, Nr* numbers)
   return ns.state == format::kNsExiting || ns.state == format::kNsDead ? -ENOMEM : 0;
 }
 
-// What a new process has of the one that calls, beside its ids.
+// The new process's fd table. That of the caller may have changed its state (ForkPolicy), nothing
+// that it could notice.
+long Kernel::files_for_child(Task* caller, std::uint64_t flags, core::ProcessFiles* files) {
+  if (!caller || flags & kCloneThread) return 0;
+  if (flags & kCloneFiles) {
+    *files = &this->files(*caller);
+    return 0;
+  }
+  if (!caller->process->files) return 0;
+  Ref<core::FdTable> copy;
+  if (const int error = caller->process->files->fork(&copy)) return error;
+  *files = copy;
+  return 0;
+}
+
+// What a new process has of the one that calls, beside its ids and its fds.
 void Kernel::inherit(Process& child, Task* caller, std::uint64_t flags) {
   const Process& above = *child.parent;
   child.has_subreaper_above = above.has_subreaper_above || above.subreaper == Tri::yes;
@@ -70,11 +85,6 @@ void Kernel::inherit(Process& child, Task* caller, std::uint64_t flags) {
   child.leader->comm = caller->comm;
   child.ignores_sigchld = p.ignores_sigchld;
   child.nocldwait = p.nocldwait;
-  if (flags & kCloneFiles) {
-    child.files = &files(*caller);
-  } else if (p.files) {
-    child.files = copy_of(*p.files);
-  }
   if (flags & kCloneFs) {
     child.fs = &fs(*caller);
   } else if (p.fs) {
@@ -95,6 +105,8 @@ long Kernel::clone(Task* caller, const CloneArgs& args, Task** child) {
   }
   std::array<Nr, kMaxPidNsLevel + 1> numbers;
   if (const long error = choose_numbers(*ns, args.set_tid, numbers.data())) return error;
+  core::ProcessFiles files;
+  if (const long error = files_for_child(caller, args.flags, &files)) return error;
   const Ref<Pid> pid = m_.new_pid(*ns, {numbers.data(), ns->level + 1});
   CKPT_ASSERT(pid);
 
@@ -110,12 +122,14 @@ long Kernel::clone(Task* caller, const CloneArgs& args, Task** child) {
   Process& process = m_.add_process(sibling ? *like.parent : like, pid, like.pgrp, like.session);
   process.exit_signal = sibling ? like.exit_signal : args.exit_signal;
   process.reaped_outside = sibling && like.reaped_outside;
+  process.files = std::move(files);
   inherit(process, caller, args.flags);
   if (!ns->init && numbers[ns->level] == 1) {
     ns->init = &process;
     ns->state = format::kNsAlive;
   }
   *child = process.leader;
+  m_.publish(process);
   return vnr(*pid, active);
 }
 

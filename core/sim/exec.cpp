@@ -1,16 +1,15 @@
 // execve(2).
-#include <algorithm>
-
 #include "core/sim/kernel.h"
-#include "core/sim/tables.h"
 
 namespace ckpt::sim {
 
-using core::Fd;
-
-Task& Kernel::execve(Task& caller, std::string_view comm) {
+Task& Kernel::execve(Task& caller, std::string_view comm, long* error) {
   CKPT_ASSERT(!caller.exited && !caller.process->exiting);
   Process& p = *caller.process;
+  // Shared with another process: exec ends that.
+  const long unshared = unshare_files(p);
+  if (error) *error = unshared;
+  if (unshared != 0) return caller;
   if (!p.single_threaded()) {
     m_.take_over_leader(caller);
     pids_freed();
@@ -20,10 +19,8 @@ Task& Kernel::execve(Task& caller, std::string_view comm) {
   p.execed = true;
   ++p.exec_id;
   if (p.nocldwait) p.ignores_sigchld = p.nocldwait = false;
-  if (p.files) {
-    unshare_table(p.files);  // shared with another process: exec ends that
-    std::erase_if(p.files->fds, [](const Fd& fd) { return fd.cloexec; });
-  }
+  if (p.files) p.files->close_on_exec();
+  m_.publish(p);
   return caller;
 }
 

@@ -116,6 +116,7 @@ void Kernel::zap_pid_ns(PidNs& ns) {
   init.leader->child_ns = nullptr;
   init.files = nullptr;
   init.fs = nullptr;
+  m_.publish(init);
   exiting_.emplace_back(&ns);
 
   std::vector<Ref<Pid>> members;

@@ -27,6 +27,9 @@ Status Replay::handle(const Event& event) {
   switch (event.kind) {
     case Event::Kind::appear:
       return appear(event.actor, event.line);
+    case Event::Kind::told:
+      learn_translation(event.actor, log_.translations[event.value]);
+      return {};
     case Event::Kind::enter:
       return enter(event.value);
     case Event::Kind::leave:
@@ -76,7 +79,9 @@ Status Replay::enter(std::uint32_t index) {
 Status Replay::leave(std::uint32_t index) {
   Call& call = log_.calls[index];
   Status status;
-  if (call.op != Op::none && !call.applied) status = perform(call);
+  // `= ?`: the caller was killed meanwhile. Taken to have had no effect, but those seen by now.
+  const bool ends = call.op == Op::exit || call.op == Op::exit_group;
+  if (call.op != Op::none && !call.applied && (call.returned || ends)) status = perform(call);
   land(index);
   return status;
 }

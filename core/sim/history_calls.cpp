@@ -1,4 +1,5 @@
 // The calls that change processes, and those that tell of them.
+#include <algorithm>
 #include <cerrno>
 
 #include "core/sim/history_replay.h"
@@ -44,39 +45,14 @@ bool Replay::do_process_call(Call& call, Task& task, std::int64_t* model) {
   }
 }
 
-namespace {
-
-// What setpgid(2) would say, without doing it.
-long predict_setpgid(Task* target, const Process& self, const PidNs& ns, std::int64_t pgid) {
-  if (pgid < 0) return -EINVAL;
-  if (!target) return -ESRCH;
-  const Process& p = *target->process;
-  if (p.leader != target) return -EINVAL;
-  if (p.parent == &self) {
-    if (p.session != self.session) return -EPERM;
-    if (p.execed) return -EACCES;
-  } else if (&p != &self) {
-    return -ESRCH;
-  }
-  if (p.leads_session()) return -EPERM;
-  if (pgid == 0 || pgid > core::kPidMax || pgid == p.tgid->nr(ns)) return 0;
-  const Pid* pgrp = ns.find(static_cast<Nr>(pgid));
-  if (!pgrp) return -EPERM;
-  const bool outside = pgrp->outside();
-  if (pgrp->group.empty()) return outside ? 0 : -EPERM;
-  return pgrp->group.front().session == self.session || outside ? 0 : -EPERM;
-}
-
-}  // namespace
-
 bool Replay::do_setpgid(Call& call, Task& task, std::int64_t* model) {
   Process& self = *task.process;
   const PidNs& ns = *self.ns();
   const std::int64_t pid = call.a[0];
-  const std::int64_t pgid = call.a[1];
+  const std::int64_t pgid = std::max<std::int64_t>(call.a[1], -1);  // any negative one is refused
   if (pid < 0 || pid > core::kPidMax || pgid > core::kPidMax) return call.result < 0;
   Task* target = pid == 0 ? self.leader : kernel_.find_task(task, static_cast<Nr>(pid));
-  *model = predict_setpgid(target, self, ns, pgid);
+  *model = kernel_.check_setpgid(task, static_cast<Nr>(pid), static_cast<Nr>(pgid)).result;
   if (call.result < 0) {
     // A process from outside may be anything, and so may a group.
     if (!target || (*model == 0 && pgid != 0 && !ns.find(static_cast<Nr>(pgid)))) return true;
@@ -163,7 +139,8 @@ bool Replay::do_execve(Call& call, Task& task) {
 }
 
 // Signals act when they arrive: the receiver's own lines tell. Logs without signals (-e
-// signal=none) have but the call.
+// signal=none) have but the call, and so has a SIGKILL to an init that cannot finish dying, of
+// which nothing more is heard.
 bool Replay::do_kill(Call& call, Task& task, std::int64_t* model) {
   const std::int64_t nr = call.a[0];
   if (nr > core::kPidMax || nr < -core::kPidMax) return true;
@@ -172,7 +149,15 @@ bool Replay::do_kill(Call& call, Task& task, std::int64_t* model) {
     return call.result != -ESRCH || nr <= 0 || !kernel_.find_task(task, static_cast<Nr>(nr));
   }
   const auto signal = static_cast<int>(call.a[1]);
-  if (log_.has_signals || (signal != kSigStop && signal != kSigCont)) return true;
+  if (signal == kSigKill && nr > 0) {
+    const Task* target = kernel_.find_task(task, static_cast<Nr>(nr));
+    const std::uint32_t actor = target ? actor_of(*target->process->leader) : kNone;
+    if (actor == kNone || log_.actors[actor].end_event != kNone ||
+        !only_death_left(*target->process))
+      return true;
+  } else if (log_.has_signals || (signal != kSigStop && signal != kSigCont)) {
+    return true;
+  }
   kernel_.kill(task, static_cast<Nr>(nr), signal);
   return true;
 }
@@ -202,11 +187,8 @@ Ref<PidNs> Replay::ns_of_path(Task& task, std::string_view path) const {
 bool Replay::do_setns(Call& call, Task& task, std::int64_t* model) {
   const std::uint64_t type = static_cast<std::uint64_t>(call.a[1]);
   if (type != 0 && !(type & kCloneNewPid)) return true;
-  have_fd(task, call.a[0]);
-  const core::Fd* fd = task.process->files && call.a[0] >= 0 && call.a[0] < INT32_MAX
-                           ? task.process->files->find(static_cast<int>(call.a[0]))
-                           : nullptr;
-  const auto known = fd ? ns_files_.find(fd->file.get()) : ns_files_.end();
+  const Ref<File> file = have_fd(task, call.a[0]) ? file_of(task, call.a[0]) : nullptr;
+  const auto known = file ? ns_files_.find(file.get()) : ns_files_.end();
   if (known != ns_files_.end()) {
     *model = kernel_.setns_pid(task, *known->second.second);
     return *model == 0;
@@ -215,7 +197,7 @@ bool Replay::do_setns(Call& call, Task& task, std::int64_t* model) {
   // A namespace that was there before line 1.
   Ref<PidNs> ns = m_.new_ns(*task.process->ns());
   ns->state = format::kNsAlive;
-  if (fd) ns_files_[fd->file.get()] = {fd->file, ns};
+  if (file) ns_files_[file.get()] = {file, ns};
   warn(call.line, "setns to a pid namespace that the log does not show being made");
   *model = kernel_.setns_pid(task, *ns);
   return *model == 0;

@@ -56,8 +56,8 @@ void Replay::adopt_fd(Process& process, int fd) {
   const FdNotes* notes = notes_of(process, false);
   const bool survives_exec = notes && notes->execs > 0;
   const auto install = [&](Process& p) {
-    if (!p.files) p.files = new core::FdTable;
-    if (!p.files->find(fd)) p.files->put({fd, false, core::FdState::live, file});
+    if (!p.files) p.files = m_.files().new_table();
+    if (p.files->next_fd(fd) != fd) p.files->open(file, {.at = fd});
   };
   install(process);
   core::for_each_process(m_.world(), [&](Process& p) {
@@ -71,7 +71,7 @@ bool Replay::have_fd(Task& task, std::int64_t fd) {
   if (fd < 0 || fd >= kMaxFd) return false;
   Process& p = *task.process;
   const int n = static_cast<int>(fd);
-  if (p.files && p.files->find(n)) return true;
+  if (p.files && p.files->next_fd(n) == n) return true;
   if (!is_known(p, fd)) {
     adopt_fd(p, n);
     know(task, fd);
@@ -89,8 +89,8 @@ void Replay::adopt_unseen(Process& process, int fd) {
   Ref<File> file = new File;
   file->type = format::kFileOpaque;
   ++history_.opaque_files;
-  if (!process.files) process.files = new core::FdTable;
-  process.files->put({fd, false, core::FdState::live, std::move(file)});
+  if (!process.files) process.files = m_.files().new_table();
+  process.files->open(file, {.at = fd});
 }
 
 // Is a call in flight of another task with the same table about to give this fd?
@@ -113,9 +113,9 @@ bool Replay::place_fd(const Call& call, Task& task, std::int64_t fd, int from,
   *model = -EMFILE;
   if (fd < from || fd >= kMaxFd) return false;
   const int n = static_cast<int>(fd);
-  if (!p.files) p.files = new core::FdTable;
+  if (!p.files) p.files = m_.files().new_table();
   core::FdTable& table = *p.files;
-  if (const core::Fd* open = table.find(n)) {
+  if (const auto open = table.find(n)) {
     // One from before line 1 may have been closed by exec, or was never here; a filtered log may
     // not show the closing.
     const FdNotes* notes = notes_of(p, false);

@@ -24,12 +24,21 @@ bool is_char(std::string_view path) {
   return is_tty(path);
 }
 
-core::Fd* find_fd(Task& task, std::int64_t fd) {
-  if (!task.process->files || fd < 0 || fd > INT32_MAX) return nullptr;
+// Without touching it.
+std::optional<core::Fd> find_fd(Task& task, std::int64_t fd) {
+  if (!task.process->files || fd < 0 || fd > INT32_MAX) return {};
   return task.process->files->find(static_cast<int>(fd));
 }
 
 }  // namespace
+
+// The file behind an fd that is open, for a call that uses it.
+Ref<File> Replay::file_of(Task& task, std::int64_t fd) {
+  Ref<File> file;
+  const long error = kernel_.use(task, static_cast<int>(fd), core::kNoRights, &file);
+  CKPT_ASSERT(error == 0);
+  return file;
+}
 
 bool Replay::do_file_call(Call& call, Task& task, std::int64_t* model) {
   switch (call.op) {
@@ -64,7 +73,7 @@ bool Replay::do_open(Call& call, Task& task, std::int64_t* model) {
   args.path = log_.texts[call.text];
   args.flags = static_cast<std::uint32_t>(call.a[0]);
   if (call.a[1] != kCwd && !args.path.starts_with('/') && have_fd(task, call.a[1])) {
-    const std::string& dir = find_fd(task, call.a[1])->file->path;
+    const std::string dir = file_of(task, call.a[1])->path;
     // Relative to a directory that is not known it must not be taken as relative to the cwd.
     args.path = dir.starts_with('/') ? dir + "/" + args.path : ".../" + args.path;
   }
@@ -94,7 +103,7 @@ bool Replay::do_close(Call& call, Task& task, std::int64_t* model) {
   const std::int64_t fd = call.a[0];
   *model = 0;
   if (call.result == -EBADF) {
-    core::Fd* open = find_fd(task, fd);
+    const auto open = find_fd(task, fd);
     if (!open) return know(task, fd), true;
     const auto first = first_files_.find(open->fd);
     if (first == first_files_.end() || first->second != open->file) return false;
@@ -133,7 +142,7 @@ bool Replay::do_pipe(Call& call, Task& task, std::int64_t* model) {
   if (!place_fd(call, task, call.a[1], 0, model)) return false;
   core::FdTable& table = *task.process->files;
   const int first = static_cast<int>(call.a[1]);
-  table.put({first, false, core::FdState::live, nullptr});  // taken, for the second's sake
+  table.open(new File, {.at = first});  // taken, for the second's sake
   const bool fits = place_fd(call, task, call.a[2], 0, model);
   table.close(first);
   if (!fits) return false;
@@ -168,7 +177,7 @@ bool Replay::do_make_fd(Call& call, Task& task, std::int64_t* model) {
   if (args.type == format::kFileSocket) args.mode = kModeSocket;
   if (args.type == format::kFileGeneric) args.mode = kModeRegular;
   kernel_.open(task, args, static_cast<int>(call.result));
-  core::Fd* fd = find_fd(task, call.result);
+  const auto fd = find_fd(task, call.result);
   fd->file->path = args.path;  // no path of the file system
   know(task, call.result);
   if (call.a[2] > 0 && call.a[2] <= core::kPidMax) {
@@ -210,7 +219,7 @@ bool Replay::do_transfer(Call& call, Task& task, std::int64_t* model) {
   const int fd = static_cast<int>(call.a[0]);
   switch (call.op) {
     case Op::get_cloexec:
-      find_fd(task, fd)->cloexec = (call.result & 1) != 0;
+      kernel_.set_cloexec(task, fd, (call.result & 1) != 0);
       break;
     case Op::set_cloexec:
       kernel_.set_cloexec(task, fd, call.a[1] != 0);
@@ -219,7 +228,7 @@ bool Replay::do_transfer(Call& call, Task& task, std::int64_t* model) {
       kernel_.set_status_flags(task, fd, static_cast<std::uint32_t>(call.a[1]));
       break;
     case Op::get_flags:
-      if (File& file = *find_fd(task, fd)->file; file.type == format::kFileOpaque)
+      if (File& file = *file_of(task, fd); file.type == format::kFileOpaque)
         file.flags = static_cast<std::uint32_t>(call.result) & ~std::uint32_t{kOpenLargeFile};
       break;
     case Op::lseek:
@@ -248,7 +257,8 @@ bool Replay::do_transfer(Call& call, Task& task, std::int64_t* model) {
 
 // What fstat tells makes the type certain.
 void Replay::do_stat(Call& call, Task& task) {
-  File& file = *find_fd(task, call.a[0])->file;
+  const Ref<File> touched = file_of(task, call.a[0]);
+  File& file = *touched;
   const auto mode = static_cast<std::uint32_t>(call.a[1]);
   if (mode & kModeFormat) file.mode = mode;
   if (call.a[2] >= 0 && (mode & kModeFormat) == kModeRegular)
@@ -267,7 +277,7 @@ bool Replay::do_fs_call(Call& call, Task& task, std::int64_t* model) {
       break;
     case Op::fchdir:
       if (!have_fd(task, call.a[0])) return *model = -EBADF, call.entry_line != call.line;
-      kernel_.chdir(task, find_fd(task, call.a[0])->file->path);
+      kernel_.chdir(task, file_of(task, call.a[0])->path);
       break;
     case Op::umask:
       kernel_.umask(task, static_cast<std::uint32_t>(call.a[0]));

@@ -88,6 +88,7 @@ struct Call {
 struct Event {
   enum class Kind : std::uint8_t {
     appear,      // first line of an actor
+    told,        // its next event's line says what number another pid has; value: translation
     enter,       // a call that does not return on the same line; value: call
     leave,       // a call returned; value: call
     ended,       // value: wait status
@@ -104,13 +105,21 @@ struct Event {
 
 struct Actor {
   Nr pid = 0;
+  Nr own_tid = 0, own_tgid = 0;     // as its own calls return them, innermost; 0: none does
   std::uint32_t last_event = 0;     // the last but its end
   std::uint32_t end_event = kNone;  // its `+++` line; none: it lives on, or the log does not say
   std::uint32_t in_flight = kNone;  // replay: its call in flight
   std::int32_t exit_status = -1;    // replay: given to exit or exit_group
   bool over = false;                // reading: its end has been read
+  bool cut_off = false;             // reading: killed in a call (`= ?`)
   bool stopped = false;             // its last word was `stopped by`
   bool was_exec_first = false;      // its first line is its execve
+};
+
+// `3 /* 2822 in strace's PID NS */`: to the actor whose line it is, pid `outer` has number `nr`.
+struct Translation {
+  Nr nr = 0;
+  Nr outer = 0;
 };
 
 struct Log {
@@ -118,9 +127,10 @@ struct Log {
   std::vector<Call> calls;
   std::vector<Actor> actors;
   std::vector<std::string> texts;  // [0] is empty
-  bool has_signals = false;        // the log shows signals
-  bool complete = false;           // it shows all calls (brk or mmap), not just some
-  std::size_t end = 0;             // events before at_line
+  std::vector<Translation> translations;
+  bool has_signals = false;  // the log shows signals
+  bool complete = false;     // it shows all calls (brk or mmap), not just some
+  std::size_t end = 0;       // events before at_line
 };
 
 // Reads the whole log; counts go to `history`.

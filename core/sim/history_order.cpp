@@ -33,6 +33,7 @@ bool Replay::apply(Call& call, std::int64_t* model) {
 // The call has returned, or its effect has been seen.
 Status Replay::perform(Call& call) {
   std::int64_t model = 0;
+  ambiguity_.clear();
   if (apply(call, &model)) return {};
   const bool split = call.entry_line != call.line;
   if (call.fitted && is_harmless(call)) {
@@ -61,7 +62,9 @@ Status Replay::perform(Call& call) {
   lenient_ = true;
   const bool fits = apply(call, &model);
   lenient_ = false;
-  return fits ? Status() : Status(contradiction(call, model));
+  if (fits) return {};
+  if (!ambiguity_.empty()) return error_at(call.line, ambiguity_, kTranslate);
+  return contradiction(call, model);
 }
 
 Process* Replay::target_of(const Call& call) const {

@@ -12,6 +12,11 @@ namespace {
 
 using Args = std::vector<std::string_view>;
 
+void keep_translation(std::int64_t nr, std::int64_t outer, Log& log) {
+  if (nr < 1 || nr > core::kPidMax || outer < 1 || outer > core::kPidMax) return;
+  log.translations.push_back({static_cast<Nr>(nr), static_cast<Nr>(outer)});
+}
+
 void parse_fork(const LogLine&, Call& call, Log&) {
   call.a[1] = kSigChld;
 }
@@ -85,13 +90,8 @@ std::int64_t wait_status(std::string_view text) {
   return -1;
 }
 
-std::int64_t pid_number(std::string_view text) {
-  const auto pid = parse_pid(text);
-  return pid ? pid->number : int_of(text).value_or(0);
-}
-
-void parse_wait4(const LogLine& line, Call& call, Log&) {
-  call.a[0] = pid_number(text_arg(line, 0));
+void parse_wait4(const LogLine& line, Call& call, Log& log) {
+  call.a[0] = pid_number(text_arg(line, 0), log);
   call.a[1] = static_cast<std::int64_t>(flags_value(text_arg(line, 2), wait_flags()));
   call.a[2] = wait_status(text_arg(line, 1));
   call.a[3] = kAnyChild;
@@ -110,9 +110,9 @@ std::int64_t siginfo_status(std::string_view info) {
   return code == "CLD_CONTINUED" ? kWaitContinuedStatus : -1;
 }
 
-void parse_waitid(const LogLine& line, Call& call, Log&) {
+void parse_waitid(const LogLine& line, Call& call, Log& log) {
   const std::string_view type = text_arg(line, 0);
-  call.a[0] = pid_number(text_arg(line, 1));
+  call.a[0] = pid_number(text_arg(line, 1), log);
   call.a[1] = static_cast<std::int64_t>(flags_value(text_arg(line, 3), wait_flags()));
   call.a[3] = type == "P_PID"    ? static_cast<std::int64_t>(IdType::pid)
               : type == "P_PGID" ? static_cast<std::int64_t>(IdType::pgid)
@@ -123,13 +123,13 @@ void parse_waitid(const LogLine& line, Call& call, Log&) {
   if (call.result != 0) return;
   const std::string_view info = text_arg(line, 2);
   call.a[2] = siginfo_status(info);
-  call.result = pid_number(struct_field(info, "si_pid").value_or("0"));
+  call.result = pid_number(struct_field(info, "si_pid").value_or("0"), log);
   if (call.result == 0) call.op = Op::none;
 }
 
-void parse_pids(const LogLine& line, Call& call, Log&) {
-  call.a[0] = line.args.empty() ? 0 : pid_number(text_arg(line, 0));
-  call.a[1] = line.args.size() < 2 ? 0 : pid_number(text_arg(line, 1));
+void parse_pids(const LogLine& line, Call& call, Log& log) {
+  call.a[0] = line.args.empty() ? 0 : pid_number(text_arg(line, 0), log);
+  call.a[1] = line.args.size() < 2 ? 0 : pid_number(text_arg(line, 1), log);
 }
 
 void parse_prctl(const LogLine& line, Call& call, Log& log) {
@@ -145,10 +145,10 @@ void parse_prctl(const LogLine& line, Call& call, Log& log) {
   }
 }
 
-void parse_kill(const LogLine& line, Call& call, Log&) {
+void parse_kill(const LogLine& line, Call& call, Log& log) {
   const bool thread = line.name != "kill";
   const std::size_t at = line.name == "tgkill" ? 1 : 0;
-  call.a[0] = pid_number(text_arg(line, at));
+  call.a[0] = pid_number(text_arg(line, at), log);
   call.a[1] = signal_number(text_arg(line, at + 1));
   call.a[2] = thread;
 }
@@ -242,6 +242,13 @@ std::int64_t fd_arg(const LogLine& line, std::size_t i) {
   return fd ? fd->number : -1;
 }
 
+std::int64_t pid_number(std::string_view text, Log& log) {
+  const auto pid = parse_pid(text);
+  if (!pid) return int_of(text).value_or(0);
+  if (pid->outer) keep_translation(pid->number, *pid->outer, log);
+  return pid->number;
+}
+
 std::uint32_t keep(Log& log, std::string_view text) {
   if (text.empty()) return 0;
   if (text.size() > kPathMax) text = text.substr(0, kPathMax);
@@ -269,8 +276,9 @@ void parse_call(const LogLine& line, const Known& known, Call& call, Log& log) {
   if (result.failed() && (restarts || (call.returned && !known.keep_failed))) call.op = Op::none;
   if (call.op == Op::none && !at_entry) return;
   known.parse(line, call, log);
-  if (known.op == Op::clone) {
-    if (result.outer_pid) call.a[2] = *result.outer_pid;
+  if (result.outer_pid) {
+    if (known.op == Op::clone) call.a[2] = *result.outer_pid;
+    keep_translation(result.value, *result.outer_pid, log);
   }
   if (at_entry) call.op = known.op;  // what it is shows when all arguments are there
 }

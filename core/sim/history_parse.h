@@ -30,6 +30,9 @@ constexpr std::size_t kPathMax = 4096;
 [[nodiscard]] std::optional<std::int64_t> int_of(std::string_view text);
 [[nodiscard]] std::optional<std::int64_t> int_arg(const LogLine& line, std::size_t i);
 [[nodiscard]] std::int64_t fd_arg(const LogLine& line, std::size_t i);
+// The number of a pid as the caller sees it, 0 if it is none. Its translation goes to
+// log.translations, where there is one.
+std::int64_t pid_number(std::string_view text, Log& log);
 // Index of the text in log.texts.
 std::uint32_t keep(Log& log, std::string_view text);
 

@@ -1,7 +1,4 @@
-// Who is who: the task of a prefix, the parent of a pid that appears, numbers that the log teaches.
-#include <array>
-#include <cerrno>
-
+// Who is who: the task of a prefix, pids that nobody bore, numbers that the log teaches.
 #include "core/sim/history_replay.h"
 
 namespace ckpt::sim::history {
@@ -120,76 +117,15 @@ Status Replay::stranger(std::uint32_t actor, std::uint64_t line) {
   return {};
 }
 
-// May a child that appears now be this call's? Its result is an inner number, or missing.
-bool Replay::may_be_parent(const Call& call) const {
-  if (call.op != Op::clone || call.applied || (call.returned && call.result <= 0)) return false;
-  const Task* task = task_of(call.actor);
-  if (!task || task->exited || task->process->exiting) return false;
-  return !call.returned || (call.a[2] == 0 && task->process->ns() != &m_.root_ns());
-}
-
-// A pid whose parent cannot be told by its number: a member of an inner namespace.
-Status Replay::name_child(std::uint32_t actor, std::uint64_t line, bool* found) {
-  const Nr nr = log_.actors[actor].pid;
-  std::erase_if(nameless_, [](const Ref<Pid>& pid) { return !pid->task; });
-  std::vector<std::uint32_t> calls;
-  for (const std::uint32_t index : in_flight_)
-    if (may_be_parent(log_.calls[index])) calls.push_back(index);
-  const std::size_t candidates = nameless_.size() + calls.size();
-  *found = candidates == 1;
-  if (candidates == 0) return {};
-  if (candidates > 1)
-    return error_at(line,
-                    "process " + std::to_string(nr) + " may be any of " +
-                        std::to_string(candidates) +
-                        " children that were born in inner pid namespaces",
-                    "record with strace --pidns-translation");
-  if (!nameless_.empty()) {
-    Pid& pid = *nameless_.front();
-    if (!pid.learn(0, nr)) return error_at(line, "number " + std::to_string(nr) + " is taken");
-    fork_notes(*pid.task->process->parent, *pid.task->process);
-    nameless_.clear();
-    return {};
-  }
-  child_number_ = nr;
-  Status status = perform(log_.calls[calls.front()]);
-  child_number_ = 0;
-  return status;
-}
-
-// Births: numbers[level] of the child from what the log tells.
-bool Replay::do_clone(Call& call, Task& caller, std::int64_t* model) {
-  if (call.returned && call.result <= 0) return true;
-  // Whoever calls has an init in its namespace, and in strace's.
-  if (call.result == 1 || call.a[2] == 1 || child_number_ == 1) return *model = -EEXIST, false;
-  const PidNs& active = *caller.process->ns();
-  const auto flags = static_cast<std::uint64_t>(call.a[0]);
-  const std::uint32_t depth =
-      (caller.child_ns ? caller.child_ns->level : active.level) + (flags & kCloneNewPid ? 1 : 0);
-  std::array<Nr, 40> innermost_first;
-  if (depth + 1 > innermost_first.size()) return *model = -EINVAL, false;
-  innermost_first.fill(core::kNrUnknown);
-  const auto set = [&](std::uint32_t level, std::int64_t nr) {
-    if (nr > 0 && nr <= core::kPidMax) innermost_first[depth - level] = static_cast<Nr>(nr);
-  };
-  if (call.returned) set(active.level, call.result);
-  if (call.a[2]) set(0, call.a[2]);
-  if (child_number_) set(0, child_number_);
-  CloneArgs args;
-  args.flags = flags;
-  args.exit_signal = static_cast<int>(call.a[1]);
-  args.set_tid = {innermost_first.data(), depth + 1};
-  Task* child = nullptr;
-  const long r = kernel_.clone(&caller, args, &child);
-  if (r < 0) return *model = r, false;
-  reaped_early_.erase(child->pid->nr_at(0));
-  if (child->pid->nr_at(0) == core::kNrUnknown)
-    nameless_.push_back(child->pid);
-  else if (child->process != caller.process)
-    fork_notes(*caller.process, *child->process);
-  if (sigchld_known_.contains(caller.process->tgid->nr_at(0)))
-    sigchld_known_.insert(child->process->tgid->nr_at(0));
-  return true;
+// A line that shows a pid's number in its caller's namespace. strace looks it up when it writes the
+// line, which may be too late: where the model has a number already, or another pid has this one,
+// the line teaches nothing.
+void Replay::learn_translation(std::uint32_t actor, const Translation& told) {
+  const Task* task = task_of(actor);
+  Pid* pid = m_.root_ns().find(told.outer);
+  if (!task || !pid) return;
+  const PidNs& ns = *task->process->ns();
+  if (pid->nr(ns) == core::kNrUnknown) pid->learn(ns.level, told.nr);
 }
 
 // Is `nr` the number of `pid` in `ns`? Learns it if it was not known.

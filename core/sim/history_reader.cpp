@@ -2,6 +2,7 @@
 #include <unordered_map>
 
 #include "core/sim/history_parse.h"
+#include "core/sim/strace_value.h"
 
 namespace ckpt::sim::history {
 
@@ -24,10 +25,12 @@ class LogBuilder {
   std::uint32_t new_actor(Nr pid, std::uint64_t line);
   void end_actor(std::uint32_t actor);
   void add_event(Event::Kind kind, std::uint32_t actor, std::uint64_t line, std::uint32_t value);
+  void add_translations(std::uint32_t actor, std::uint64_t line);
   void take_call(const LogLine& line, std::uint32_t actor);
   void begin_call(const LogLine& line, const Known& known, std::uint32_t actor);
   void end_call(const LogLine& line, const Known& known, std::uint32_t actor);
   void count_skipped(const LogLine& line);
+  void learn_own(const Call& call);
   void learn_bare(const Call& call, const LogLine& line);
   void name_bare();
 
@@ -36,6 +39,7 @@ class LogBuilder {
   std::uint64_t at_line_;
   std::unordered_map<Nr, std::uint32_t> current_;             // the living actor of a number
   std::unordered_map<std::uint64_t, std::uint32_t> entered_;  // calls in flight by entry line
+  std::size_t told_ = 0;                                      // translations that have their event
   std::size_t alive_ = 0;
   std::uint64_t alive_sum_ = 0;  // of their indices: the one, if there is but one
   std::uint32_t bare_ = kNone;   // the actor whose lines have no prefix and whose number is unknown
@@ -47,7 +51,8 @@ void LogBuilder::add_event(Event::Kind kind, std::uint32_t actor, std::uint64_t 
   if (line <= at_line_) log_.end = log_.events.size() + 1;
   Actor& who = log_.actors[actor];
   const auto index = static_cast<std::uint32_t>(log_.events.size());
-  (kind == Event::Kind::ended ? who.end_event : who.last_event) = index;
+  if (kind != Event::Kind::told)
+    (kind == Event::Kind::ended ? who.end_event : who.last_event) = index;
   log_.events.push_back({kind, actor, static_cast<std::uint32_t>(line), value});
 }
 
@@ -59,6 +64,12 @@ std::uint32_t LogBuilder::new_actor(Nr pid, std::uint64_t line) {
   alive_sum_ += actor;
   add_event(Event::Kind::appear, actor, line, 0);
   return actor;
+}
+
+// What the line that is being read has told of other pids comes before its own event.
+void LogBuilder::add_translations(std::uint32_t actor, std::uint64_t line) {
+  for (; told_ < log_.translations.size(); ++told_)
+    add_event(Event::Kind::told, actor, line, static_cast<std::uint32_t>(told_));
 }
 
 void LogBuilder::end_actor(std::uint32_t actor) {
@@ -75,7 +86,12 @@ void LogBuilder::end_actor(std::uint32_t actor) {
 std::uint32_t LogBuilder::actor_of(const LogLine& line) {
   if (line.pid != 0) {
     const auto it = current_.find(line.pid);
-    return it != current_.end() ? it->second : new_actor(line.pid, line.line);
+    if (it == current_.end()) return new_actor(line.pid, line.line);
+    // A thread that an exec killed has no `+++` line; who makes calls again is another.
+    const bool calls = line.kind == Kind::call || line.kind == Kind::unfinished;
+    if (!calls || !log_.actors[it->second].cut_off) return it->second;
+    end_actor(it->second);
+    return new_actor(line.pid, line.line);
   }
   if (alive_ == 1) return last_bare_ = static_cast<std::uint32_t>(alive_sum_);
   if (last_bare_ != kNone && !log_.actors[last_bare_].over) return last_bare_;
@@ -120,12 +136,15 @@ void LogBuilder::take(const LogLine& line) {
       const auto other = current_.find(line.other);
       if (other == current_.end() || other->second == actor) break;
       const std::uint32_t by = other->second;
+      who.cut_off = false;
       add_event(Event::Kind::superseded, actor, line.line, by);
       end_actor(by);
       break;
     }
     case Kind::signal:
       log_.has_signals = true;
+      pid_number(struct_field(line.siginfo, "si_pid").value_or(""), log_);
+      add_translations(actor, line.line);
       if (line.signal_name == "SIGCONT") add_event(Event::Kind::continued, actor, line.line, 0);
       break;
     case Kind::stopped:
@@ -156,6 +175,8 @@ void LogBuilder::take_call(const LogLine& line, std::uint32_t actor) {
     who.stopped = false;
     add_event(Event::Kind::awake, actor, line.line, 0);
   }
+  if (line.kind != Kind::unfinished)
+    who.cut_off = line.result.kind == CallResult::Kind::unknown && !line.result.failed();
   const Known* known = find_known(line.name);
   if (!known) return count_skipped(line);
   if (line.kind == Kind::unfinished)
@@ -172,6 +193,7 @@ void LogBuilder::begin_call(const LogLine& line, const Known& known, std::uint32
   const auto index = static_cast<std::uint32_t>(log_.calls.size());
   entered_[line.entry_line] = index;
   log_.calls.push_back(call);
+  add_translations(actor, line.line);
   add_event(Event::Kind::enter, actor, line.line, index);
 }
 
@@ -183,7 +205,7 @@ void LogBuilder::end_call(const LogLine& line, const Known& known, std::uint32_t
     call.actor = actor;
     call.entry_line = call.line = static_cast<std::uint32_t>(line.line);
     parse_call(line, known, call, log_);
-    if (call.op == Op::none) return;
+    if (call.op == Op::none) return add_translations(actor, line.line);
     learn_bare(call, line);
     log_.calls.push_back(call);
   } else {
@@ -195,7 +217,18 @@ void LogBuilder::end_call(const LogLine& line, const Known& known, std::uint32_t
   const auto index =
       entry == entered_.end() ? static_cast<std::uint32_t>(log_.calls.size() - 1) : entry->second;
   if (entry != entered_.end()) entered_.erase(entry);
+  learn_own(log_.calls[index]);
+  add_translations(actor, line.line);
   add_event(Event::Kind::leave, actor, line.line, index);
+}
+
+// What a task is told of itself, the first time.
+void LogBuilder::learn_own(const Call& call) {
+  if (!call.returned || call.result < 1 || call.result > core::kPidMax) return;
+  Actor& who = log_.actors[call.actor];
+  const auto nr = static_cast<Nr>(call.result);
+  if (call.op == Op::gettid && who.own_tid == 0) who.own_tid = nr;
+  if ((call.op == Op::getpid || call.op == Op::setsid) && who.own_tgid == 0) who.own_tgid = nr;
 }
 
 // A process that is traced alone has no prefix on standard error; what it is told of itself names

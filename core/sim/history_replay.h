@@ -13,6 +13,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <unordered_map>
 #include <unordered_set>
@@ -25,6 +26,8 @@ namespace ckpt::sim::history {
 using core::File;
 using core::Pid;
 using core::Ref;
+
+constexpr const char* kTranslate = "record with strace --pidns-translation";
 
 // What the log has told of a process's fd table beyond its open fds.
 struct FdNotes {
@@ -48,6 +51,12 @@ class Replay {
                                std::string hint = {}) const;
   [[nodiscard]] Error contradiction(const Call& call, std::int64_t model) const;
 
+  // --- history_births.cpp: whose child a new pid is.
+  Status name_child(std::uint32_t actor, std::uint64_t line, bool* found);
+  [[nodiscard]] bool may_be_parent(const Call& call) const;
+  bool is_anothers(std::uint32_t actor, Nr nr);
+  bool do_clone(Call& call, Task& caller, std::int64_t* model);
+
   // --- history_pids.cpp: who is who.
   [[nodiscard]] Task* task_of(std::uint32_t actor) const;
   [[nodiscard]] std::uint32_t actor_of(const Task& task) const;  // kNone: it has no line yet
@@ -55,9 +64,7 @@ class Replay {
   Status start_root(std::uint32_t actor, std::uint64_t line);
   std::uint32_t find_attached(std::uint32_t actor);
   Status stranger(std::uint32_t actor, std::uint64_t line);
-  Status name_child(std::uint32_t actor, std::uint64_t line, bool* found);
-  [[nodiscard]] bool may_be_parent(const Call& call) const;
-  bool do_clone(Call& call, Task& caller, std::int64_t* model);
+  void learn_translation(std::uint32_t actor, const Translation& told);
   bool is_number(Pid& pid, const PidNs& ns, std::int64_t nr);
   Ref<Pid> real_pid(const Pid& former, const PidNs& ns, std::int64_t nr);
   bool learn_group(Process& process, const PidNs& ns, std::int64_t nr);
@@ -91,7 +98,9 @@ class Replay {
   bool no_child(Call& call, Task& task, std::int64_t* model);
   bool die_early(Process& process, std::int64_t status);
   [[nodiscard]] bool only_death_left(Process& process) const;
+  [[nodiscard]] std::optional<std::size_t> likeness(Process& child, const Call& call) const;
   bool adopt_lost_child(Call& call, Process& parent, Pid* child);
+  Ref<Pid> unnumbered_child(const Call& call, Process& parent);
 
   // --- history_files.cpp
   bool do_file_call(Call& call, Task& task, std::int64_t* model);
@@ -103,6 +112,7 @@ class Replay {
   bool do_transfer(Call& call, Task& task, std::int64_t* model);
   bool do_fs_call(Call& call, Task& task, std::int64_t* model);
   void do_stat(Call& call, Task& task);
+  Ref<File> file_of(Task& task, std::int64_t fd);
   void receive(Call& call, Task& task);
   void move_offset(const Call& call, Task& task, std::int64_t fd, bool is_write);
   // --- history_fds.cpp
@@ -126,15 +136,17 @@ class Replay {
   Ref<Pid> bare_pid_;   // of an actor without a number
   std::size_t at_ = 0;  // event that is being replayed
   std::uint32_t changes_ = 0;
-  bool lenient_ = false;  // nothing in flight explains it: accept what can be laid to line 0
-  Nr child_number_ = 0;   // do_clone: the child's number as its prefix has shown it
+  bool lenient_ = false;   // nothing in flight explains it: accept what can be laid to line 0
+  std::string ambiguity_;  // why a call that fits nothing might fit several; empty: it does not
+  Nr child_number_ = 0;    // do_clone: the child's number as its prefix has shown it
   std::unordered_map<Nr, std::uint32_t> actors_;           // by number, as of now
   std::set<std::uint32_t> in_flight_;                      // calls, in order of entry
   std::unordered_map<Nr, std::uint32_t> child_in_flight_;  // clones in flight by the child's number
   std::vector<Ref<Pid>> nameless_;   // children in inner namespaces whose outer number is not known
   std::set<Nr> sigchld_known_;       // processes whose disposition of SIGCHLD the log shows
   std::unordered_set<Nr> attached_;  // threads of the root from before line 1, to appear
-  std::unordered_set<Nr> seen_;      // all numbers in prefixes; made when needed
+  std::unordered_map<std::int64_t, std::uint32_t> clones_by_result_;  // made when needed
+  std::unordered_set<Nr> seen_;            // all numbers in prefixes; made when needed
   std::unordered_map<Nr, FdNotes> notes_;  // by the process's outer number
   std::unordered_map<Nr, std::uint64_t>
       reaped_early_;                      // dead before their first line: on which line

@@ -1,5 +1,7 @@
 // Deaths, and who is told of them.
+#include <array>
 #include <cerrno>
+#include <optional>
 
 #include "core/sim/history_replay.h"
 
@@ -118,13 +120,53 @@ bool Replay::adopt_lost_child(Call& call, Process& parent, Pid* child) {
   return true;
 }
 
+// How well a child fits what a wait told: dead with this status (0), about to die with it as the
+// log says (1), or with nothing left but to die, of which the log says nothing (2).
+std::optional<std::size_t> Replay::likeness(Process& child, const Call& call) const {
+  const std::int64_t status = call.a[2];
+  if ((status & 0xff) == kWaitStopped || status == kWaitContinuedStatus) return 0;
+  if (child.zombie)
+    return status < 0 || child.exit_code == status ? 0 : std::optional<std::size_t>();
+  if (child.exiting || !only_death_left(child)) return {};
+  const std::uint32_t actor = actor_of(*child.leader);
+  if (actor == kNone) return 2;
+  const Actor& who = log_.actors[actor];
+  const std::int64_t end =
+      who.end_event != kNone ? std::int64_t{log_.events[who.end_event].value} : who.exit_status;
+  if (end < 0) return 2;
+  return status < 0 || end == status ? 1 : std::optional<std::size_t>();
+}
+
+// The child that a wait's number means, where no line has shown the number. Null if there is none,
+// or several that fit equally well.
+Ref<Pid> Replay::unnumbered_child(const Call& call, Process& parent) {
+  std::array<std::vector<Pid*>, 3> fitting;
+  for (Process& child : parent.children) {
+    if (child.tgid->nr(*parent.ns()) != core::kNrUnknown) continue;
+    if (const auto how = likeness(child, call)) fitting[*how].push_back(child.tgid.get());
+  }
+  for (const std::vector<Pid*>& candidates : fitting) {
+    if (candidates.empty()) continue;
+    if (candidates.size() > 1) {
+      ambiguity_ = "child " + std::to_string(call.result) + " may be any of " +
+                   std::to_string(candidates.size()) + " whose number no line shows";
+      return nullptr;
+    }
+    Ref<Pid> pid = candidates.front();
+    return pid->learn(parent.ns()->level, static_cast<Nr>(call.result)) ? pid : nullptr;
+  }
+  return nullptr;
+}
+
 bool Replay::do_wait(Call& call, Task& task, std::int64_t* model) {
   if (call.result <= 0) return no_child(call, task, model);
   Process& self = *task.process;
   if (call.result > core::kPidMax) return true;
   const Nr nr = static_cast<Nr>(call.result);
-  const Ref<Pid> pid = self.ns()->find(nr);
+  Ref<Pid> pid = self.ns()->find(nr);
   *model = -ECHILD;
+  if (!pid) pid = unnumbered_child(call, self);
+  if (!pid && !ambiguity_.empty()) return false;
   if (!pid || !pid->process) {
     if (seen_.empty())
       for (const Actor& actor : log_.actors) seen_.insert(actor.pid);

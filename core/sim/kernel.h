@@ -101,8 +101,9 @@ class Kernel {
 
   // --- clone.cpp. Caller may be null for the world: then the child is a child of world with
   // world's group and session (used to start a tree). Errors: EINVAL, ENOMEM, ENOSPC, EEXIST,
-  // EAGAIN of clone(2). `*child` is set on success, else null. Where the machine's root namespace
-  // has no init, a process that gets number 1 by set_tid becomes it.
+  // EAGAIN of clone(2), and what a file server answers if it refuses to give an fd to the child.
+  // `*child` is set on success, else null. Where the machine's root namespace has no init, a
+  // process that gets number 1 by set_tid becomes it.
   long clone(Task* caller, const CloneArgs& args, Task** child);
   // --- ns.cpp. unshare(2) with CLONE_NEWPID (other flags are accepted without effect on the model,
   // but CLONE_FILES and CLONE_FS, which copy); setns(2) to a pid namespace.
@@ -124,6 +125,13 @@ class Kernel {
   // --- session.cpp
   long setsid(Task& caller);
   long setpgid(Task& caller, Nr pid, Nr pgid);
+  // What setpgid would return, and the process and the group it would put it in; changes nothing.
+  struct GroupChange {
+    long result = 0;
+    Process* process = nullptr;  // null with an error
+    core::Ref<core::Pid> pgrp = {};
+  };
+  GroupChange check_setpgid(Task& caller, Nr pid, Nr pgid);
   long getpgid(Task& caller, Nr pid);
   long getsid(Task& caller, Nr pid);
   long getpid(Task& caller);
@@ -143,8 +151,9 @@ class Kernel {
   long set_child_subreaper(Task& caller, bool on);
   long set_name(Task& caller, std::string_view name);
   // execve(2): close-on-exec fds close, the other threads end, a non-leader takes over the leader's
-  // pid. `caller` may be gone afterwards; returns the task that goes on.
-  Task& execve(Task& caller, std::string_view comm);
+  // pid. `caller` may be gone afterwards; returns the task that goes on. If a table shared with
+  // another process cannot be copied, `*error` says why, and nothing has changed.
+  Task& execve(Task& caller, std::string_view comm, long* error = nullptr);
 
   // --- files.cpp: as the man pages say. Paths are taken as they are, made absolute by cwd if it is
   // known.
@@ -157,6 +166,9 @@ class Kernel {
   // `want` >= 0: the fd that the history says came out: it is used even if the model thinks another
   // was lowest (state from before line 1 is unknown). -1: the lowest free one.
   long open(Task& caller, const OpenArgs& args, int want = -1);
+  // The open file description behind `fd`, for a call that takes the rights `need`: touches the fd
+  // (core/fd_table.h). 0, -EBADF, or why it could not be reopened.
+  long use(Task& caller, int fd, core::Rights need, core::Ref<core::File>* file);
   long close(Task& caller, int fd);
   long close_range(Task& caller, unsigned first, unsigned last, unsigned flags);
   long dup(Task& caller, int fd, int want = -1);
@@ -180,7 +192,9 @@ class Kernel {
 
  private:
   long choose_numbers(core::PidNs& ns, std::span<const Nr> set_tid, Nr* numbers);
+  long files_for_child(Task* caller, std::uint64_t flags, core::ProcessFiles* files);
   void inherit(Process& child, Task* caller, std::uint64_t flags);
+  long unshare_files(Process& process);
 
   void die(Process& process, std::uint32_t status);
   void complete_exit(Process& process);

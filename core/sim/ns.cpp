@@ -22,10 +22,11 @@ long Kernel::unshare(Task& caller, std::uint64_t flags) {
   if (flags & kCloneNewPid) {
     if (caller.child_ns) return -EINVAL;
     if (p.ns()->level >= kMaxPidNsLevel) return -ENOSPC;
-    caller.child_ns = m_.new_ns(*p.ns());
   }
-  if (flags & kCloneFiles) unshare_table(p.files);
-  if (flags & kCloneFs) unshare_table(p.fs);
+  if (flags & kCloneFiles)
+    if (const long error = unshare_files(p)) return error;
+  if (flags & kCloneFs && p.fs && p.fs->use_count() > 1) p.fs = copy_of(*p.fs);
+  if (flags & kCloneNewPid) caller.child_ns = m_.new_ns(*p.ns());
   return 0;
 }
 

@@ -9,8 +9,6 @@
 
 namespace ckpt::sim {
 
-using core::Fd;
-using core::FdState;
 using core::File;
 using core::Ref;
 
@@ -31,15 +29,19 @@ bool can_seek(const File& file) {
 
 core::FdTable& Kernel::files(Task& caller) {
   Process& p = *caller.process;
-  if (!p.files) p.files = new core::FdTable;
+  if (!p.files) {
+    p.files = m_.files().new_table();
+    m_.publish(p);
+  }
   return *p.files;
 }
 
 long Kernel::install(Task& caller, Ref<File> file, int fd, bool cloexec) {
-  core::FdTable& table = files(caller);
-  if (fd < 0) fd = table.lowest_free(0);
-  table.put({fd, cloexec, FdState::live, std::move(file)});
-  return fd;
+  return files(caller).open(file, {.at = fd, .cloexec = cloexec});
+}
+
+long Kernel::use(Task& caller, int fd, core::Rights need, Ref<File>* file) {
+  return files(caller).use(fd, need, file);
 }
 
 long Kernel::open(Task& caller, const OpenArgs& args, int want) {
@@ -57,22 +59,15 @@ long Kernel::open(Task& caller, const OpenArgs& args, int want) {
 }
 
 long Kernel::close(Task& caller, int fd) {
-  return files(caller).close(fd) ? 0 : -EBADF;
+  return files(caller).close(fd);
 }
 
 long Kernel::close_range(Task& caller, unsigned first, unsigned last, unsigned flags) {
   if (flags & ~(kCloseRangeUnshare | kCloseRangeCloexec) || first > last) return -EINVAL;
-  if (flags & kCloseRangeUnshare) unshare(caller, kCloneFiles);
-  const auto in_range = [=](const Fd& fd) {
-    const auto n = static_cast<unsigned>(fd.fd);
-    return n >= first && n <= last;
-  };
-  std::vector<Fd>& fds = files(caller).fds;
-  if (flags & kCloseRangeCloexec) {
-    for (Fd& fd : fds) fd.cloexec |= in_range(fd);
-  } else {
-    std::erase_if(fds, in_range);
-  }
+  if (flags & kCloseRangeUnshare)
+    if (const long error = unshare_files(*caller.process)) return error;
+  core::FdTable& table = files(caller);
+  flags& kCloseRangeCloexec ? table.set_cloexec_range(first, last) : table.close_range(first, last);
   return 0;
 }
 
@@ -88,8 +83,13 @@ long Kernel::pipe2(Task& caller, std::uint32_t flags, int fds[2], const int want
     file->flags = (flags & (kOpenNonblock | kOpenDirect)) | (end ? kOpenWrite : 0U);
     file->pipe = pipe;
     file->path = name;
-    fds[end] = static_cast<int>(
-        install(caller, std::move(file), want ? want[end] : -1, (flags & kOpenCloexec) != 0));
+    const long fd =
+        install(caller, std::move(file), want ? want[end] : -1, (flags & kOpenCloexec) != 0);
+    if (fd < 0) {
+      if (end == 1) files(caller).close(fds[0]);
+      return fd;
+    }
+    fds[end] = static_cast<int>(fd);
   }
   return 0;
 }
@@ -97,9 +97,10 @@ long Kernel::pipe2(Task& caller, std::uint32_t flags, int fds[2], const int want
 long Kernel::lseek(Task& caller, int fd, std::int64_t offset, int whence,
                    std::optional<std::int64_t> result) {
   enum { kSet, kCur, kEnd, kData, kHole };
-  const Fd* entry = files(caller).find(fd);
-  if (!entry || entry->file->flags & kOpenPath) return -EBADF;
-  File& file = *entry->file;
+  Ref<File> used;
+  if (const long error = use(caller, fd, core::kRightPosition, &used)) return error;
+  File& file = *used;
+  const std::lock_guard guard(file.lock);
   if (whence < kSet || whence > kHole) return -EINVAL;
   if (!can_seek(file)) return -ESPIPE;
   if (!result) {
@@ -130,14 +131,11 @@ void Kernel::grow(const File& file, std::uint64_t end) {
 }
 
 long Kernel::transfer(Task& caller, int fd, std::uint64_t bytes, bool is_write) {
-  const Fd* entry = files(caller).find(fd);
-  if (!entry) return -EBADF;
-  File& file = *entry->file;
-  if (file.type != format::kFileOpaque) {  // of an opaque one we do not know how it was opened
-    if (file.flags & kOpenPath) return -EBADF;
-    const std::uint32_t access = file.flags & kOpenAccess;
-    if (is_write ? access == 0 : access == kOpenWrite) return -EBADF;
-  }
+  Ref<File> used;
+  if (const long error = use(caller, fd, is_write ? core::kRightWrite : core::kRightRead, &used))
+    return error;
+  File& file = *used;
+  const std::lock_guard guard(file.lock);
   if (is_regular(file)) {
     if (is_write && file.flags & kOpenAppend && bytes > 0)
       if (const auto known = sizes_.find(file.path); known != sizes_.end())

@@ -26,6 +26,7 @@ long Kernel::set_child_subreaper(Task& caller, bool on) {
 
 long Kernel::set_name(Task& caller, std::string_view name) {
   caller.set_name(name);
+  m_.publish(*caller.process);
   return 0;
 }
 

@@ -18,31 +18,34 @@ long Kernel::setsid(Task& caller) {
   return vnr(*p.tgid, *p.ns());
 }
 
-long Kernel::setpgid(Task& caller, Nr pid, Nr pgid) {
+Kernel::GroupChange Kernel::check_setpgid(Task& caller, Nr pid, Nr pgid) {
   Process& self = *caller.process;
   const PidNs& ns = *self.ns();
-  if (pgid < 0 || (pgid == 0 && pid < 0)) return -EINVAL;  // pgid 0 stands for pid
+  if (pgid < 0 || (pgid == 0 && pid < 0)) return {-EINVAL};  // pgid 0 stands for pid
   Task* task = pid == 0 ? self.leader : find_task(caller, pid);
-  if (!task) return -ESRCH;
+  if (!task) return {-ESRCH};
   Process& p = *task->process;
-  if (p.leader != task) return -EINVAL;
+  if (p.leader != task) return {-EINVAL};
   if (p.parent == &self) {
-    if (p.session != self.session) return -EPERM;
-    if (p.execed) return -EACCES;
+    if (p.session != self.session) return {-EPERM};
+    if (p.execed) return {-EACCES};
   } else if (&p != &self) {
-    return -ESRCH;
+    return {-ESRCH};
   }
-  if (p.leads_session()) return -EPERM;
+  if (p.leads_session()) return {-EPERM};
+  if (pgid == 0 || pgid == p.tgid->nr(ns)) return {0, &p, p.tgid};
+  Ref<Pid> pgrp = ns.find(pgid);
+  if (!pgrp) return {-EPERM};
+  // An outside group may have members that are not in the machine: taken to be of our session.
+  if (pgrp->group.empty() ? !pgrp->outside() : pgrp->group.front().session != self.session)
+    return {-EPERM};
+  return {0, &p, std::move(pgrp)};
+}
 
-  Ref<Pid> pgrp = p.tgid;
-  if (pgid != 0 && pgid != p.tgid->nr(ns)) {
-    pgrp = ns.find(pgid);
-    if (!pgrp) return -EPERM;
-    // An outside group may have members that are not in the machine: taken to be of our session.
-    if (pgrp->group.empty() ? !pgrp->outside() : pgrp->group.front().session != self.session)
-      return -EPERM;
-  }
-  m_.set_pgrp(p, pgrp);
+long Kernel::setpgid(Task& caller, Nr pid, Nr pgid) {
+  const GroupChange change = check_setpgid(caller, pid, pgid);
+  if (change.result != 0) return change.result;
+  m_.set_pgrp(*change.process, change.pgrp);
   pids_freed();
   return 0;
 }

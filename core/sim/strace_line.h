@@ -177,6 +177,7 @@ class LogReader {
   bool join_fragment(Item& item, bool& truncated);
   void break_fragment();
   bool split_message(Item& item);
+  static void drop_repeated_execve(Item& item);
   void deliver(ItemPtr item, std::uint64_t first_line);
   void enter(const LogLine& line);
   void resume(Item& item);

@@ -126,6 +126,7 @@ void LogReader::take_line(ItemPtr item, bool truncated, bool unterminated) {
       break_fragment();
     }
   }
+  drop_repeated_execve(*item);
   const bool may_continue = !truncated && !unterminated && !fragment_;
   if (may_continue && split_message(*item)) {
     fragment_->line = first_line;
@@ -144,6 +145,26 @@ void LogReader::take_line(ItemPtr item, bool truncated, bool unterminated) {
   item->parsed.truncated = truncated;
   item->parsed.unterminated = unterminated;
   deliver(std::move(item), first_line);
+}
+
+// strace may write a thread's execve again, now under its leader's pid, and into the same line that
+// the leader is superseded: `10 execve("a", ["a"], 0x7f10 +++ superseded by execve in pid 11 +++`.
+// The execve has its own line, before.
+void LogReader::drop_repeated_execve(Item& item) {
+  if (!is_broken_off(item.parsed) || item.parsed.pid == 0) return;
+  const std::size_t mark = item.text.rfind("+++ superseded by execve in pid ");
+  if (mark == npos || mark == 0) return;
+  std::size_t at = item.text.rfind(std::to_string(item.parsed.pid), mark);
+  if (at == npos || at == 0) return;
+  const std::size_t bracket = item.text.rfind("[pid", at);
+  if (bracket != npos &&
+      trim(std::string_view(item.text).substr(bracket + 4, at - bracket - 4)).empty())
+    at = bracket;
+  LogLine message;
+  parse_line(std::string_view(item.text).substr(at), message);
+  if (message.kind != Kind::superseded) return;
+  item.text.erase(0, at);
+  parse_line(item.text, item.parsed);
 }
 
 // If the line goes on with the broken-off call, both become one line in `item`.

@@ -1,15 +1,9 @@
-// What fork copies unless it shares: fd tables and file system contexts.
+// What fork copies unless it shares; fd tables copy themselves (core/fd_table.h).
 #pragma once
 
 #include "core/file.h"
 
 namespace ckpt::sim {
-
-inline core::Ref<core::FdTable> copy_of(const core::FdTable& table) {
-  core::Ref<core::FdTable> copy = new core::FdTable;
-  copy->fds = table.fds;
-  return copy;
-}
 
 inline core::Ref<core::FsContext> copy_of(const core::FsContext& fs) {
   core::Ref<core::FsContext> copy = new core::FsContext;
@@ -18,12 +12,6 @@ inline core::Ref<core::FsContext> copy_of(const core::FsContext& fs) {
   copy->umask = fs.umask;
   copy->umask_known = fs.umask_known;
   return copy;
-}
-
-// Ends the sharing of what others hold, too.
-template <class T>
-void unshare_table(core::Ref<T>& table) {
-  if (table && table->use_count() > 1) table = copy_of(*table);
 }
 
 }  // namespace ckpt::sim

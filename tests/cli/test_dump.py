@@ -135,7 +135,43 @@ while True:
                    says="--subtree")
 
 
+    def test_namespace_entered(self):
+        """[LC-15] Who entered a namespace of the tree would die with its init."""
+        started = subprocess.Popen(["unshare", "-pf", "sh", "-c", "echo; read x"],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.DEVNULL)
+        self.addCleanup(started.communicate, b"\n")
+        if not started.stdout.readline():
+            self.skipTest("no pid namespace can be made here")
+        with open(f"/proc/{started.pid}/task/{started.pid}/children") as f:
+            init = f.read().split()[0]
+        args = ("dump", "--no-memory", "--pid", init, "-o", "t.ckpt")
+        self.assertNotIn("warning", self.ok(*args, "--leave-running").err)
+        entered = subprocess.Popen(["nsenter", "-t", init, "-p", "sh", "-c", "echo; read x; :"],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.addCleanup(entered.communicate, b"\n")
+        self.assertTrue(entered.stdout.readline())
+        said = r"process \d+ \(sh\) is in the pid namespace of process %s, .*die" % init
+        self.assertRegex(self.ok(*args, "--leave-running").err, "warning: " + said)
+        os.unlink(self.path("t.ckpt"))
+        done = self.fails(1, *args, "--leave-stopped", says="--leave-running")
+        self.assertRegex(done.err, said)
+        self.assertEqual(os.listdir(self.dir), [])
+        with open(f"/proc/{init}/stat") as f:
+            self.assertNotEqual(f.read().split()[2], "T")
+
+
 class History(Case):
+    def test_hazards(self):
+        """[LC-15] A history ends nobody: what hangs together is said, the image is made."""
+        log = self.history(
+            "100  unshare(CLONE_NEWPID) = 0\n"
+            "100  clone(child_stack=NULL, flags=SIGCHLD) = 101\n"
+            "100  clone(child_stack=NULL, flags=CLONE_PARENT|SIGCHLD) = 102\n")
+        done = self.ok("dump", "--history", log, "-o", "t.ckpt")
+        self.assertRegex(done.err, r"warning: task 102/\? .* in the pid namespace of task 101/1 ")
+        self.assertEqual(len(self.ok("inspect", "--json", "t.ckpt").json["tasks"]), 2)
+
     def test_counts(self):
         log = self.history(SMALL + "100  uname({sysname=\"Linux\"}) = 0\n100  brk(NULL) = 0x5555\n")
         done = self.ok("dump", "--history", log, "-o", "t.ckpt")

@@ -53,6 +53,17 @@ class Restore(Case):
         self.assertEqual(files(after), files(before))
         self.assertIn((3, False, "/etc/motd", 42, ["O_RDONLY"]), files(after)[0])
 
+    def test_eager_files(self):
+        """Each fd is pending until it is used, or all are reopened at once."""
+        image = self.image()
+        for options, state in ([], "pending"), (["--eager-files"], "live"):
+            got = self.ok("restore", "--rehearse", "--json", *options, image).json
+            states = [d["state"] for t in got["tasks"] for d in t["fds"]]
+            self.assertGreater(len(states), 0)
+            self.assertEqual(set(states), {state})
+            self.assertEqual(got["reopens"], len(states) if options else 0)
+        self.fails(2, "restore", "--plan", "--eager-files", image)
+
     def test_stdin(self):
         with open(self.image(), "rb") as f:
             data = f.read()
@@ -131,22 +142,61 @@ class Here(Case):
 
 
 class Files(Case):
-    def test_gone(self):
-        held = self.path("held")
-        with open(held, "w", encoding="utf-8") as f:
-            f.write("x" * 100)
-        p = subprocess.Popen(["bash", "-c", "exec 7<held; echo; exec sleep 1000"], cwd=self.dir,
-                             stdout=subprocess.PIPE, start_new_session=True)
+    """What has become of the files of a live process."""
+
+    def hold(self, redirections):
+        p = subprocess.Popen(["bash", "-c", f"exec {redirections}; echo; exec sleep 1000"],
+                             cwd=self.dir, stdout=subprocess.PIPE, start_new_session=True)
         self.addCleanup(p.communicate)
         self.addCleanup(p.kill)
         p.stdout.readline()
         self.ok("dump", "--no-memory", "--pid", p.pid, "--leave-running", "-o", "f.ckpt")
+
+    def write(self, name, text):
+        with open(self.path(name), "w", encoding="utf-8") as f:
+            f.write(text)
+
+    def plan(self, code, says):
+        """The plan, and the descriptors, say it of the file `held`."""
+        if code:
+            done = self.fails(1, "restore", "--plan", "f.ckpt", says="/held: ")
+        else:
+            done = self.ok("restore", "--plan", "f.ckpt")
+        self.assertRegex(done.out, f"(?m)^  .*/held: {says}$")
+        self.assertEqual("nothing would go wrong" in done.out, code == 0)
+        self.assertRegex(self.ok("inspect", "--fds", "f.ckpt").out, f"(?m)^ {{44}}{says}$")
+
+    def test_changes(self):
+        self.write("held", "x" * 100)
+        self.hold("7<>held; head -c 10 <&7")
         self.assertNotIn("held", self.ok("restore", "--plan", "f.ckpt").out)
-        os.rename(held, held + ".away")
-        out = self.ok("restore", "--plan", "f.ckpt").out
-        self.assertRegex(out, r"(?m)^  .*/held: No such file or directory$")
-        open(held, "w").close()
-        self.assertRegex(self.ok("restore", "--plan", "f.ckpt").out, r"/held: is another file now")
+        self.assertNotIn(" now", self.ok("inspect", "--fds", "f.ckpt").out)
+        self.write("held", "x" * 200)
+        self.plan(0, r"changed: 100 bytes, modified .* UTC then, 200 bytes, modified .* UTC now")
+        self.write("held", "x" * 9)
+        self.plan(1, r"shorter than the offset: at offset 10 then, 9 bytes now \(put back .*\)")
+        os.rename(self.path("held"), self.path("away"))
+        self.plan(1, r"gone: a regular file then, No such file or directory now \(bring it back\)")
+        self.write("held", "x" * 100)
+        self.plan(0, r"another file: inode \d+ on device \d+ then, inode \d+ on device \d+ now")
+        os.remove(self.path("held"))
+        os.symlink("away", self.path("held"))
+        self.plan(1, r"another type: a regular file then, a symbolic link now \(.*\)")
+
+    def test_deleted(self):
+        self.hold("7>held; rm held")
+        self.plan(1, r"without a name when dumped \(its contents are not in the image\)")
+
+    def test_no_access(self):
+        self.write("held", "x")
+        os.chmod(self.path("held"), 0o644)
+        os.chmod(self.dir, 0o755)
+        self.hold("7<>held")
+        os.chmod(self.path("f.ckpt"), 0o644)
+        done = self.as_nobody("restore", "--plan", "f.ckpt")
+        self.assertEqual(done.code, 1)
+        self.assertRegex(done.out, r"(?m)^  .*/held: no access: open for reading and writing then, "
+                                   r"Permission denied now \(restore as")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """ckpt verify: good, damaged, unreadable; the worst of several decides."""
 
+import os
+import resource
 import struct
 
 from harness import GHOST, Case, main
@@ -72,6 +74,21 @@ class Verify(Case):
             struct.pack_into("<i", bad, at + 24 + 4 * field, value)  # of the second task
             for args in (["verify"], ["inspect"], ["inspect", "--json"], ["restore", "--plan"]):
                 self.fails(3, *args, "-", stdin=image_file(bytes(bad)))
+
+    def test_a_bomb_of_pids(self):
+        """What only compression makes cheap: more pids than Linux can have, in 10 KiB."""
+        with open(self.image(name="good"), "rb") as f:
+            plain = record_stream(f.read())
+        at = plain.index(struct.pack("<II", 101, 24))
+        count = 7 << 20
+        bomb = plain[:at] + struct.pack("<IIIIII", 101, 24, count, 0, 1, 0)
+        bomb += struct.pack("<II", 4, 8 + 8 * count) + b"\0\0\0\0\1\0\0\0" * count
+        with open(self.path("bomb"), "wb") as f:
+            f.write(image_file(bomb))
+        self.assertLess(os.path.getsize(self.path("bomb")), 16 << 10)
+        self.fails(3, "verify", "bomb", says=f"nr_pids {count} is above 4194304")
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # KiB
+        self.assertLess(peak, 300 << 10)
 
 
 if __name__ == "__main__":

@@ -72,8 +72,10 @@ long perform(const Slot& slot) {
 
 extern "C" void actor_main(Slot* slot) {
   const long self = reinterpret_cast<long>("/proc/thread-self");
-  call(__NR_readlink, self, reinterpret_cast<long>(slot->self), sizeof slot->self - 1);
-  call(__NR_gettid);  // for a log: it shows the innermost number
+  const long length =
+      call(__NR_readlink, self, reinterpret_cast<long>(slot->self), sizeof slot->self - 1);
+  slot->self[length > 0 ? length : 0] = 0;  // a thread's longer one may stand there
+  call(__NR_gettid);                        // for a log: it shows the innermost number
   std::uint32_t done = __atomic_load_n(&slot->turn, __ATOMIC_SEQ_CST);
   __atomic_store_n(&slot->done, done, __ATOMIC_SEQ_CST);
   __atomic_add_fetch(&slot->born, 1, __ATOMIC_SEQ_CST);

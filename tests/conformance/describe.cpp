@@ -104,7 +104,7 @@ class Writer {
     bool is_new = false;
     std::string name = number_of(table, &is_new);
     if (!is_new) return name;
-    for (const core::Fd& fd : table->fds)
+    for (const core::Fd& fd : table->fds())
       lines.push_back("    table " + name + " fd " + std::to_string(fd.fd) +
                       (fd.cloexec ? " cloexec " : " ") + file(*fd.file));
     return name;

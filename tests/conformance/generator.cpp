@@ -187,8 +187,8 @@ std::vector<long> Generator::args(SimSide& sim, unsigned actor, Verb verb) {
 // Mostly one that is open.
 long Generator::fd(const Task& caller) {
   const auto* table = caller.process->files.get();
-  if (table && !table->fds.empty() && !one_in(4))
-    return table->fds[static_cast<std::size_t>(below(std::ssize(table->fds)))].fd;
+  if (const auto fds = table ? table->fds() : std::vector<core::Fd>(); !fds.empty() && !one_in(4))
+    return fds[static_cast<std::size_t>(below(std::ssize(fds)))].fd;
   return one_in(6) ? of({-1, 40, 2000000}) : below(7);
 }
 

@@ -78,7 +78,7 @@ bool HistoryRun::possible(const Operation& op) const {
   if (op.verb == Verb::setpgid && ends_never(caller, op)) return false;
   if ((op.verb == Verb::read || op.verb == Verb::write) && caller.process->files) {
     // A pipe may make its reader or writer sleep. An end of the wrong kind never does.
-    const core::Fd* fd = caller.process->files->find(static_cast<int>(op.arg(0)));
+    const auto fd = caller.process->files->find(static_cast<int>(op.arg(0)));
     if (!fd || !fd->file->pipe) return true;
     return ((fd->file->flags & 1) != 0) == (op.verb == Verb::read);
   }
@@ -134,7 +134,7 @@ Trouble HistoryRun::finish(const Operation& op, const Outcome& expected) {
     if (!real_.await_answer(op.actor)) return actor_name(op.actor) + " does not answer";
     last_ = decode(op, real_.slot(op.actor));
     // A task is gone from /proc a moment before its number is free.
-    for (int n = 0; last_->result == -EEXIST && expected.result > 0 && n < 100; ++n) {
+    for (int n = 0; last_->result == -EEXIST && expected.result != -EEXIST && n < 100; ++n) {
       usleep(1000);
       post(op);
       if (!real_.await_answer(op.actor)) return actor_name(op.actor) + " does not answer";
@@ -176,15 +176,24 @@ bool HistoryRun::dies_by_another_thread(unsigned i, TaskState expected) {
   return false;
 }
 
+std::vector<RealId> HistoryRun::real_ids() const {
+  std::vector<RealId> ids;
+  for (const RealActor& actor : actors_) ids.push_back(actor.id);
+  return ids;
+}
+
 // Waits until every task has come to the state that the simulated kernel says.
 Trouble HistoryRun::settle(bool all) {
   const auto deadline = std::chrono::steady_clock::now() + patience_;
   for (unsigned i = 0; i < actors_.size(); ++i) {
     RealActor& actor = actors_[i];
     const TaskState expected = sim_->state(i);
-    if (expected == actor.last && !all) continue;
+    // Whoever is gone has no number; another may have it.
+    if (expected == actor.last && (!all || expected == TaskState::gone)) continue;
     actor.last = expected;
     if (sim_->actors[i].replaced) continue;
+    if (expected == TaskState::stopped && real_.under_strace() && !real_.await_quiet(real_ids()))
+      return "strace does not come to rest";
     for (unsigned n = 0; RealTree::state(actor.id) != expected; ++n) {
       if (dies_by_another_thread(i, expected)) break;
       if (std::chrono::steady_clock::now() > deadline)
@@ -205,7 +214,7 @@ Trouble HistoryRun::settle(bool all) {
 }
 
 Trouble HistoryRun::end_strace() {
-  if (!real_.end_strace()) return "strace does not end";
+  if (!real_.end_strace(real_ids())) return "strace does not end";
   return settle(true);  // who is stopped stops anew
 }
 

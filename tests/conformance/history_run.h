@@ -57,6 +57,7 @@ class HistoryRun {
   void post(const Operation& op);
   Trouble finish(const Operation& op, const Outcome& expected);
   Trouble compare(const Operation& op, const Outcome& expected);
+  [[nodiscard]] std::vector<RealId> real_ids() const;
   Trouble settle(bool all = false);
   bool dies_by_another_thread(unsigned i, TaskState expected);
   [[nodiscard]] std::string actor_name(unsigned i) const;

@@ -43,11 +43,14 @@ bool parse_stat(const std::string& text, char* letter, unsigned* flags) {
          std::sscanf(text.c_str() + after_name, ") %c %*d %*d %*d %*d %*d %u", letter, flags) == 2;
 }
 
-char letter_of(pid_t pid) {
+std::string stat_of(pid_t tgid, pid_t tid) {
+  return text_of("/proc/" + std::to_string(tgid) + "/task/" + std::to_string(tid) + "/stat");
+}
+
+char letter_of(pid_t tgid, pid_t tid) {
   char letter = 0;
   unsigned flags = 0;
-  return parse_stat(text_of("/proc/" + std::to_string(pid) + "/stat"), &letter, &flags) ? letter
-                                                                                        : '\0';
+  return parse_stat(stat_of(tgid, tid), &letter, &flags) ? letter : '\0';
 }
 
 pid_t tracer_of(pid_t pid) {
@@ -81,8 +84,8 @@ RealTree::RealTree(std::string program) : program_(std::move(program)) {
 RealTree::~RealTree() {
   end();
   munmap(box_, sizeof(Mailbox));
-  for (const char* name : {"mailbox", "f0", "f1", "f2", "f3", "log"})
-    unlink((directory_ + "/" + name).c_str());
+  remove_files();
+  for (const char* name : {"mailbox", "log"}) unlink((directory_ + "/" + name).c_str());
   rmdir((directory_ + "/d").c_str());
   rmdir(directory_.c_str());
 }
@@ -114,10 +117,18 @@ void RealTree::run_launcher(bool under_strace) {
   _exit(98);
 }
 
+// Those of a history: none is to find another's.
+void RealTree::remove_files() const {
+  for (const char* name : {"/f0", "/f1", "/f2", "/f3"}) {
+    unlink((directory_ + name).c_str());
+    unlink((directory_ + "/d" + name).c_str());
+  }
+}
+
 bool RealTree::start(bool under_strace) {
   for (unsigned i = 0; i < used_; ++i) std::memset(&box_->slots[i], 0, sizeof(Slot));
   used_ = 1;
-  for (const char* name : {"f0", "f1", "f2", "f3"}) unlink((directory_ + "/" + name).c_str());
+  remove_files();
   const pid_t pid = fork();
   CKPT_ASSERT(pid >= 0);
   if (pid == 0) run_launcher(under_strace);
@@ -136,17 +147,28 @@ LevelZero RealTree::level_zero() const {
   return level;
 }
 
-// It has seen everything when it sleeps: then nothing is left for it to wait for.
-bool RealTree::end_strace() {
-  const pid_t strace = std::exchange(strace_, 0);
-  for (int asleep = 0, n = 0; asleep < 3; ++n) {
+// Where strace is at work a task is in a tracing stop that looks like a stop by a signal, and a
+// task that runs may be on its way into one.
+bool RealTree::await_quiet(const std::vector<RealId>& tasks) const {
+  for (int quiet = 0, n = 0; quiet < 3; ++n) {
     if (n == 100'000) return false;
-    asleep = letter_of(strace) == 'S' ? asleep + 1 : 0;
+    bool busy = false;
+    for (const RealId& id : tasks) {
+      const char letter = letter_of(id.tgid, id.tid);
+      busy = busy || letter == 'R' || letter == 'D';
+    }
+    quiet = !busy && letter_of(strace_, strace_) == 'S' ? quiet + 1 : 0;
     usleep(50);
   }
+  return true;
+}
+
+bool RealTree::end_strace(const std::vector<RealId>& tasks) {
+  const bool quiet = await_quiet(tasks);
+  const pid_t strace = std::exchange(strace_, 0);
   // A milder signal would let it wait for an init that is exiting. Its log is whole up to here.
   kill(strace, SIGKILL);
-  return waitpid(strace, nullptr, __WALL) == strace;
+  return waitpid(strace, nullptr, __WALL) == strace && quiet;
 }
 
 namespace {
@@ -203,11 +225,9 @@ bool RealTree::await_birth(unsigned i, std::uint32_t times, RealId* id) {
 }
 
 TaskState RealTree::state(const RealId& id) {
-  const std::string text =
-      text_of("/proc/" + std::to_string(id.tgid) + "/task/" + std::to_string(id.tid) + "/stat");
   char letter = 0;
   unsigned flags = 0;
-  if (!parse_stat(text, &letter, &flags)) return TaskState::gone;
+  if (!parse_stat(stat_of(id.tgid, id.tid), &letter, &flags)) return TaskState::gone;
   constexpr unsigned kPfExiting = 4;
   if (letter == 'X') return TaskState::gone;
   if (letter == 'Z') return TaskState::zombie;

@@ -38,8 +38,11 @@ class RealTree {
 
   // Starts a launcher in slot 0, if wanted under strace; false if it gave no answer.
   bool start(bool under_strace);
+  // Until strace has nothing to do, and none of `tasks` runs; false: that did not come.
+  [[nodiscard]] bool await_quiet(const std::vector<RealId>& tasks) const;
   // Ends strace, which has seen everything then: it lets go of all, who stay as they are.
-  bool end_strace();
+  bool end_strace(const std::vector<RealId>& tasks);
+  [[nodiscard]] bool under_strace() const { return strace_ != 0; }
   // Kills and reaps everything below us.
   void end();
 
@@ -66,6 +69,7 @@ class RealTree {
   [[nodiscard]] pid_t launcher() const { return launcher_; }
 
  private:
+  void remove_files() const;
   bool await(const std::function<bool()>& what);
   void run_launcher(bool under_strace);
 

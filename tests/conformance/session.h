@@ -31,6 +31,9 @@ class Session {
   // Leaves out what is not needed for a failure; keeps the prologue.
   Failure shrink(Failure failure, bool under_strace);
 
+  // strace's log of the last one.
+  [[nodiscard]] std::string log_path() const { return real_.log_path(); }
+
   std::uint64_t histories = 0, calls = 0;
   std::uint64_t not_compared = 0;  // of the histories: trees that could not be (README.md)
   Coverage coverage;

@@ -389,12 +389,12 @@ TEST_CASE("Shared tables and files are written once", "[core][LC-1]") {
   Fixture f;
   Process& sh = f.leader(f.m.world(), 100);
   Process& child = f.process(sh, 101);
-  sh.files = new FdTable;
+  sh.files = f.m.files().new_table();
   Ref<File> log = new File;
   log->path = "/tmp/log";
   log->offset = 42;
-  sh.files->put({3, true, FdState::live, log});
-  sh.files->put({1, false, FdState::live, log});
+  sh.files->open(log, {.at = 3, .cloexec = true});
+  sh.files->open(log, {.at = 1});
   child.files = sh.files;
   Recorder out;
   REQUIRE(checkpoint(f.m, sh, {}, out));
@@ -451,4 +451,64 @@ TEST_CASE("The namespace of a dead group leader is recorded if nobody lives in i
   REQUIRE(out.all(fmt::RecordType::pid_ns).size() == 2);
   CHECK(out.all(fmt::RecordType::pid_ns)[1]->as<fmt::PidNs>().state == fmt::kNsDead);
   CHECK(out.all(fmt::RecordType::pid_ns_map).size() == 1);
+}
+
+TEST_CASE("Who would die with a namespace's init, and who cannot come back without it, is named",
+          "[core][LC-15]") {
+  Fixture f;
+  Process& sh = f.leader(f.m.world(), 100);
+  const Ref<PidNs> ns = f.m.new_ns(f.root_ns);
+  Process& init = f.init(sh, *ns, {101, 1});
+  const auto entered = [&](Process& parent, Nr outer, Nr inner) -> Process& {
+    return f.m.add_process(parent, f.pid(*ns, {outer, inner}), parent.pgrp, parent.session);
+  };
+  const auto hazards = [&](Process& root, bool ends, bool is_refused) {
+    CheckpointOptions options;
+    options.ends = ends;
+    Checkpoint c(f.m, root, options);
+    const Status s = c.collect();
+    CHECK(s.has_error() == is_refused);
+    if (s.has_error()) {
+      CHECK(s.error().errno_value == EBUSY);
+      CHECK(s.error().detail == c.hazards().at(0));
+    }
+    return c.hazards();
+  };
+  entered(init, 102, 2);
+  entered(sh, 103, 3);  // no descendant of the init, but in the tree: it is restarted by setns
+  CHECK(hazards(sh, true, false).empty());
+
+  // Below the init alone, 103 is outside of the tree.
+  const auto below = hazards(init, true, true);
+  REQUIRE(below.size() == 1);
+  CHECK(below[0] ==
+        "task 103/3 () is in the pid namespace of task 101/1 (), but not of the tree: it would die "
+        "with the init");
+  CHECK(hazards(init, false, false).size() == 1);
+
+  // A tree that has the entered process, but not the init.
+  Process& other = f.leader(f.m.world(), 200);
+  entered(other, 201, 4);
+  const auto adrift = hazards(other, true, true);
+  REQUIRE(adrift.size() == 1);
+  CHECK(
+      adrift[0] ==
+      "task 201/4 (): the init of a pid namespace that it is in is outside of the tree, so nobody "
+      "can restart it");
+  other.leader->child_ns = ns;
+  CHECK(hazards(other, true, true)
+            .at(0)
+            .find("task 200 (): the init of a pid namespace that it "
+                  "bears children into") == 0);
+  // A zombie is dead already.
+  f.m.make_zombie(*f.root_ns.find(103)->process, 0);
+  f.m.make_zombie(*f.root_ns.find(201)->process, 0);
+  CHECK(hazards(init, true, false).empty());
+
+  CheckpointOptions told;
+  told.ends = true;
+  told.strays = {"process 7 (sh) is in the pid namespace of process 1"};
+  Checkpoint c(f.m, sh, told);
+  REQUIRE(c.collect().has_error());
+  CHECK(c.hazards().at(0).find("process 7 (sh)") == 0);
 }

@@ -57,6 +57,13 @@ const Damage kDamages[] = {
     {"PIDS was expected", [](auto& r) { r.erase(R::pids); }},
     {"nr_pids is 0", [](auto& r) { r.template as<Pids>(R::pids).nr_pids = 0; }},
     {"nr_pids 4294967295", [](auto& r) { r.template as<Pids>(R::pids).nr_pids = 0xffffffff; }},
+    {"nr_pids 4194305 is above 4194304",
+     [](auto& r) { r.template as<Pids>(R::pids).nr_pids = 4194305; }},
+    {"nr_pids 4194304 and", [](auto& r) { r.template as<Pids>(R::pids).nr_pids = 4194304; }},
+    {"nr_vpids 97 is above 32",
+     [](auto& r) { r.template as<Pids>(R::pids).nr_vpids = 97; }},
+    {"nr_vpids 96 need",
+     [](auto& r) { r.template as<Pids>(R::pids).nr_vpids = 96; }},
     {"nr_pids 4 and", [](auto& r) { r.template as<Pids>(R::pids).nr_pids = 4; }},
     {"nr_vpids 2147483648", [](auto& r) { r.template as<Pids>(R::pids).nr_vpids = 1U << 31; }},
     {"offset 0 leaves", [](auto& r) { r.template as<Pids>(R::pids).offset = 0; }},
@@ -164,9 +171,9 @@ const Damage kDamages[] = {
        p.assign(65537, std::byte{'a'});
        p.back() = {};
      }},
-    {"features 1, but the image uses 3",
+    {"features: nested pid namespaces; but the image uses: nested pid namespaces, files",
      [](auto& r) { r.template as<Header>(R::header).features = kFeatureNestedNs; }},
-    {"features 2, but the image uses 3",
+    {"features: files; but the image uses: nested pid namespaces, files",
      [](auto& r) { r.template as<Header>(R::header).features = kFeatureFiles; }},
     // The stream
     {"without TAIL", [](auto& r) { r.erase(R::tail); }},

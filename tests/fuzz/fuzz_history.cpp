@@ -19,7 +19,7 @@ void check_machine(const ckpt::sim::History& history) {
     CKPT_ASSERT(!p.zombie || (!p.files && p.leader->exited));
     if (!p.files) return;
     int last = -1;
-    for (const ckpt::core::Fd& fd : p.files->fds) {
+    for (const ckpt::core::Fd& fd : p.files->fds()) {
       CKPT_ASSERT(fd.fd > last && fd.file);
       last = fd.fd;
     }

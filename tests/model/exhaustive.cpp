@@ -77,8 +77,7 @@ void print_failures(const Counts& counts, std::size_t limit) {
   if (list.size() > limit) std::printf("\n%zu further kinds of failure\n", list.size() - limit);
 }
 
-int run_exhaustive(const std::vector<Bounds>& list, bool every_length,
-                   std::uint64_t known_refusals) {
+int run_exhaustive(const std::vector<Bounds>& list, bool every_length) {
   using Clock = std::chrono::steady_clock;
   Counts all;
   for (const Bounds& b : list) {
@@ -98,8 +97,7 @@ int run_exhaustive(const std::vector<Bounds>& list, bool every_length,
   print_failures(all, 50);
   std::printf("\n[PLAN-1] in all (runs overlap): %s; %llu calls refused with an errno\n",
               text(all).c_str(), static_cast<unsigned long long>(all.errors));
-  const std::uint64_t refused = all.outcomes[static_cast<std::size_t>(Outcome::refused)];
-  return all.failed() == refused && refused <= known_refusals ? 0 : 1;
+  return all.failed() == 0 ? 0 : 1;
 }
 
 }  // namespace ckpt::model

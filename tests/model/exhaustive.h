@@ -13,7 +13,6 @@ enum class Effort : std::uint8_t { brief, normal, thorough };
 std::vector<Bounds> bounds_of(Effort effort);
 
 // Prints counts for each and the failures; the exit status: 0 if all machines came back.
-int run_exhaustive(const std::vector<Bounds>& list, bool every_length,
-                   std::uint64_t known_refusals);
+int run_exhaustive(const std::vector<Bounds>& list, bool every_length);
 
 }  // namespace ckpt::model

@@ -16,9 +16,7 @@ constexpr const char kHelp[] =
     "ckpt_model exhaustive --calls N [--verbs LIST] [--start container|init|subtree] [--tasks N]\n"
     "    All histories up to N calls of the verbs in LIST (\"all,-stop,-cont\" unless told).\n"
     "ckpt_model random [--seed N] [--runs N] [--length N]\n"
-    "    Histories of up to N random calls, of seeds from --seed (1 unless told) on.\n"
-    "--known-refusals N\n"
-    "    Up to N machines may be refused by name (0 unless told); nothing else may go wrong.\n";
+    "    Histories of up to N random calls, of seeds from --seed (1 unless told) on.\n";
 
 int usage() {
   std::fputs(kHelp, stderr);
@@ -39,7 +37,6 @@ int exhaustive(int argc, char** argv) {
   std::optional<Start> start;
   Effort effort = Effort::normal;
   bool every_length = false;
-  std::uint64_t known_refusals = 0;
   for (int i = 0; i < argc; ++i) {
     const std::string_view option = argv[i];
     if (option == "--lengths") {
@@ -48,10 +45,6 @@ int exhaustive(int argc, char** argv) {
     }
     if (++i == argc) return usage();
     const std::string_view value = argv[i];
-    if (option == "--known-refusals") {
-      known_refusals = std::strtoull(argv[i], nullptr, 10);
-      continue;
-    }
     if (option == "--effort") {
       effort = value == "brief"      ? Effort::brief
                : value == "thorough" ? Effort::thorough
@@ -80,11 +73,11 @@ int exhaustive(int argc, char** argv) {
       list.push_back(own);
     }
   }
-  return run_exhaustive(list, every_length, known_refusals);
+  return run_exhaustive(list, every_length);
 }
 
 int random(int argc, char** argv) {
-  std::uint64_t seed = 1, runs = 100, length = 2000, known_refusals = 0;
+  std::uint64_t seed = 1, runs = 100, length = 2000;
   for (int i = 0; i + 1 < argc; i += 2) {
     const std::string_view option = argv[i];
     const std::uint64_t value = std::strtoull(argv[i + 1], nullptr, 10);
@@ -94,12 +87,10 @@ int random(int argc, char** argv) {
       runs = value;
     else if (option == "--length")
       length = value;
-    else if (option == "--known-refusals")
-      known_refusals = value;
     else
       return usage();
   }
-  return run_random(seed, runs, length, known_refusals);
+  return run_random(seed, runs, length);
 }
 
 }  // namespace

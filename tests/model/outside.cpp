@@ -18,7 +18,9 @@ class Outside {
 
   std::string run() {
     core::for_each_process(world_.root(), [&](Process& p) {
-      for (const Pid* pid : ids(p)) lives(*pid->ns());
+      const std::vector<const Pid*> inside = ids(p);
+      for (const Pid* pid : inside) lives(*pid->ns());
+      if (std::find(inside.begin(), inside.end(), p.pgrp.get()) == inside.end()) strays(*p.pgrp);
       for (const Task& t : p.threads)
         if (t.child_ns) lives(*t.child_ns);
       if (p.exiting) waits(p);
@@ -47,6 +49,11 @@ class Outside {
     if (is_own) list.push_back(p.session.get());
     if (is_own || is_inside(*p.pgrp)) list.push_back(p.pgrp.get());
     return list;
+  }
+  // A group of somebody outside who lives in a namespace of the tree, whose member sees it.
+  void strays(const Pid& pgrp) {
+    if (pgrp.ns() && pgrp.ns() != &own_ && own_.is_ancestor_of(*pgrp.ns()))
+      why_ = "process group " + to_string(pgrp) + " is that of somebody outside of the tree";
   }
   void lives(const PidNs& innermost) {
     for (const PidNs* ns = &innermost; ns != &own_; ns = ns->parent.get()) {

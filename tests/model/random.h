@@ -27,7 +27,6 @@ History shrink(History history, const std::function<bool(const History&)>& fails
 
 // `runs` histories from seed `first` on, each checked at its end and at some points before; prints
 // counts, and failures shrunk. The exit status: 0 if all machines came back.
-int run_random(std::uint64_t first, std::uint64_t runs, std::size_t calls,
-               std::uint64_t known_refusals);
+int run_random(std::uint64_t first, std::uint64_t runs, std::size_t calls);
 
 }  // namespace ckpt::model

@@ -41,8 +41,7 @@ void tell(const RandomHistory& r, const History& history, const Verdict& verdict
 
 }  // namespace
 
-int run_random(std::uint64_t first, std::uint64_t runs, std::size_t calls,
-               std::uint64_t known_refusals) {
+int run_random(std::uint64_t first, std::uint64_t runs, std::size_t calls) {
   constexpr std::size_t kPoints = 8;  // of each history, where the machine is checked
   RandomCounts counts;
   std::set<std::string> kinds;  // told already
@@ -81,7 +80,7 @@ int run_random(std::uint64_t first, std::uint64_t runs, std::size_t calls,
       static_cast<unsigned long long>(counts.failures), kinds.size(),
       static_cast<unsigned long long>(counts.refused),
       static_cast<unsigned long long>(counts.unfit));
-  return counts.failures == counts.refused && counts.refused <= known_refusals ? 0 : 1;
+  return counts.failures == 0 ? 0 : 1;
 }
 
 }  // namespace ckpt::model

@@ -1,7 +1,9 @@
 // Shapes that must come back whatever the bound of the exhaustive run is, a small exhaustive run,
 // and the shrinker itself.
+#include <bit>
 #include <catch2/catch.hpp>
 #include <random>
+#include <sstream>
 
 #include "tests/model/enumerate.h"
 #include "tests/model/random.h"
@@ -53,6 +55,23 @@ class Making {
   World world_;
   History history_;
 };
+
+// The calls of a history as short_text() prints them.
+std::vector<Call> calls_of(const std::string& text) {
+  std::vector<Call> calls;
+  std::istringstream list(text);
+  for (std::string one; std::getline(list, one, ';');) {
+    std::istringstream words(one);
+    std::string verb;
+    Call call;
+    words >> call.caller >> verb >> call.a >> call.b;
+    const auto bits = parse_verbs(verb);
+    REQUIRE(bits);
+    call.verb = static_cast<Verb>(std::countr_zero(*bits));
+    calls.push_back(call);
+  }
+  return calls;
+}
 
 std::size_t ghosts(const format::Image& image) {
   std::vector<bool> has_task(image.pids.size());
@@ -177,6 +196,82 @@ TEST_CASE("A session leader elsewhere, by a subreaper that is one no more",
   REQUIRE(m.world().task(x)->process->parent == m.world().task(p)->process);
   REQUIRE(m.world().task(s)->process->parent == &m.world().root());
   m.check();
+}
+
+// Each once had no plan, or a wrong one. Found at random, and shrunk.
+TEST_CASE("Rare shapes restart", "[model][PLAN-2][LC-12]") {
+  struct Shape {
+    const char* what;
+    Start start;
+    const char* calls;
+  };
+  static constexpr Shape kShapes[] = {
+      {"a child inherits a group, three namespaces deep, that its parent was put out of",
+       Start::subtree,
+       "100 unshare; 100 setpgid 100 100; 100 fork; 100 fork; 102 unshare; 100 fork; "
+       "103 clone_newpid; 102 fork; 103 setns 105; 103 fork; 103 exit; 104 setpgid 104 104; "
+       "106 clone_newpid; 101 setpgid 106 104"},
+      {"a parent puts a child into one group, then another, then leaves the session",
+       Start::container,
+       "1 fork; 2 fork; 3 setpgid 3 3; 2 fork; 4 setpgid 4 4; 2 clone_newpid; 2 setns 5; 2 fork; "
+       "2 setpgid 6 3; 6 fork; 2 setpgid 6 4; 2 setsid"},
+      {"the same, and the child founds a group in between", Start::container,
+       "1 fork; 2 clone_newpid; 2 setpgid 3 3; 3 fork; 2 setpgid 3 1; 2 setsid"},
+      {"an init's child inherits a group from outside, as the init could not be in it", Start::init,
+       "1 unshare; 1 fork; 1 setpgid 1 1; 2 fork; 3 fork; 4 setpgid 4 4; 4 clone_newpid; "
+       "1 setns 5; 1 fork; 6 fork; 6 exit"},
+      {"the same, one namespace less", Start::init,
+       "1 unshare; 1 fork; 2 fork; 1 setpgid 1 1; 3 unshare; 3 fork; 4 setpgid 4 4; 1 setns 4; "
+       "1 fork; 5 fork; 5 exit"},
+      {"a session's leader is made after the session that its grandchild's adopter leads",
+       Start::init,
+       "1 fork; 2 fork; 3 setsid; 3 subreaper_on; 3 fork; 2 exit; 4 fork; 5 fork; 6 setsid; "
+       "6 fork; 6 exit; 3 subreaper_off; 4 exit"},
+      {"two siblings that only together float up to an outer namespace, behind one that needs them",
+       Start::container,
+       "1 fork; 2 unshare; 2 clone_parent; 1 fork; 4 setns 3; 4 fork; 5 unshare; 5 setsid; "
+       "5 clone_parent; 1 setns 6; 1 fork; 4 exit"},
+      {"the same, and the elder of them is dead", Start::container,
+       "1 fork; 2 unshare; 2 clone_parent; 1 fork; 4 setns 3; 4 fork; 5 unshare; 5 setsid; "
+       "5 clone_parent; 1 setns 6; 1 fork; 4 exit; 5 exit; 1 wait 5"},
+      {"a child is in a group that exists only after its parent's setsid", Start::container,
+       "1 fork; 2 subreaper_on; 2 fork; 2 unshare; 2 fork; 3 fork; 4 fork; 2 setsid; 4 setsid; "
+       "6 setpgid 6 6; 3 setsid; 5 setpgid 5 6; 5 clone_newpid; 3 exit; 5 exit; 2 fork; 8 fork; "
+       "8 exit"},
+      {"two processes adopted members of a session whose leader has floated past them",
+       Start::container,
+       "1 fork; 2 fork; 3 fork; 2 subreaper_on; 4 setsid; 4 fork; 5 fork; 4 fork; 7 fork; 4 exit; "
+       "7 setsid; 5 setsid; 2 subreaper_off; 3 exit"},
+      {"a session's leader is born before the setsid of one that it only passes by",
+       Start::container,
+       "1 fork; 2 fork; 2 setsid; 2 subreaper_on; 3 fork; 2 clone_newpid; 4 fork; 4 setsid; "
+       "4 clone_parent; 7 fork; 3 thread; 7 exit; 3 exit; 2 subreaper_off; 9 exit"},
+      {"a dead leader in an inner namespace had two children that left its session", Start::init,
+       "1 thread; 1 unshare; 2 fork; 1 fork; 3 setns 4; 3 clone_parent; 5 setsid; 5 clone_parent; "
+       "5 clone_parent; 6 fork; 6 setsid; 7 fork; 7 setsid; 5 exit; 1 wait 5"},
+      {"a session made below the root that has a member outside, below who was never in it",
+       Start::subtree,
+       "100 setsid; 100 fork; 101 fork; 102 fork; 102 setsid; 102 thread; 102 fork; 105 fork; "
+       "102 exit; 105 exit; 101 setsid; 101 subreaper_on; 104 exit; 101 wait 102"},
+      {"the same, which only a grandchild shows", Start::subtree,
+       "100 setsid; 100 fork; 101 fork; 102 setsid; 102 thread; 102 fork; 104 fork; 102 exit; "
+       "101 fork; 104 exit; 101 setsid; 106 fork; 101 subreaper_on; 103 exit; 101 wait 102; "
+       "106 setsid"},
+      {"a session made below the root whose leader has left the tree", Start::subtree,
+       "100 setsid; 100 fork; 101 fork; 102 fork; 101 setsid; 103 fork; 104 setsid; 104 fork; "
+       "101 subreaper_on; 104 exit; 101 subreaper_off; 102 exit"},
+      {"a session made below the root that has a member outside, below one that stayed in the "
+       "root's",
+       Start::subtree,
+       "100 setsid; 100 fork; 101 fork; 102 fork; 103 setsid; 103 clone_parent; 103 fork; "
+       "103 exit; 102 setsid; 102 wait 103"},
+  };
+  for (const Shape& shape : kShapes) {
+    INFO(shape.what);
+    Making m(shape.start);
+    for (const Call& call : calls_of(shape.calls)) m.call(call.verb, call.caller, call.a, call.b);
+    m.check();
+  }
 }
 
 TEST_CASE("A failing history shrinks to the calls that matter", "[model][PLAN-2]") {

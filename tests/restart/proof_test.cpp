@@ -100,6 +100,49 @@ TEST_CASE("An image of no possible machine is refused, with the reason", "[resta
              Contains("nobody's"));
 }
 
+TEST_CASE("An empty namespace is for the children of one thread, its maker's", "[restart][LC-11]") {
+  Grown g;
+  auto& a = g.child(*g.root->leader, {101});
+  g.child(*g.root->leader, {102});
+  auto& c = g.child(*g.root->leader, {1, 103}, sim::kCloneNewPid);
+  g.kernel.unshare(a, sim::kCloneNewPid);
+  const format::Image image = g.image();
+  REQUIRE(validate(image));
+  const std::uint32_t maker = index_of(image, 101);
+  const auto given_to = [&](std::int32_t nr) {
+    format::Image copy = image;
+    copy.kin[index_of(copy, nr)].child_ns = copy.kin.at(maker).child_ns;
+    return validate(copy).error().message();
+  };
+  CHECK_THAT(given_to(102), Contains("is empty, and another thread's too"));
+  format::Image moved = image;
+  const auto made = static_cast<std::size_t>(moved.kin.at(maker).child_ns -
+                                             std::int32_t{moved.namespaces[0].objref});
+  moved.namespaces[made].parent =
+      moved
+          .namespaces[moved.ns_of(
+              moved.pids.index(moved.tree[index_of(moved, c.pid->nr(g.machine.root_ns()))].pid))]
+          .objref;
+  moved.namespaces[made].level = 2;
+  CHECK_THAT(validate(moved).error().message(), Contains("not made in its own namespace"));
+}
+
+TEST_CASE("Two ids from outside cannot both be the restorer's", "[restart][LC-6]") {
+  const bool groups = GENERATE(false, true);
+  format::Image image = sample();
+  const auto set = [&](std::int32_t nr, std::int32_t ref) {
+    format::TreeEntry& e = image.tree[index_of(image, nr)];
+    (groups ? e.pgid : e.sid) = ref;
+  };
+  set(101, format::kRefInvisible);
+  set(102, format::kRefOutside);
+  const Status status = validate(image);
+  REQUIRE(status.has_error());
+  CHECK(status.error().kind == ErrorKind::cannot);
+  CHECK_THAT(status.error().message(),
+             Contains(groups ? "two process groups from outside" : "two sessions from outside"));
+}
+
 TEST_CASE("A plan with a step left out, doubled or moved is found wrong", "[restart]") {
   Grown g(1);
   auto& leader = g.child(*g.root->leader, {11});

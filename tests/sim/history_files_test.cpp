@@ -47,7 +47,7 @@ TEST_CASE("An fd from before line 1 is opaque, counted, and one file in all who 
   CHECK(r.value().opaque_files == 1);
   CHECK(fds(r.value(), 101) == "1 ?\n");
   CHECK(fds(r.value(), 100) == "9 ?\n");
-  CHECK(find(r.value(), 101)->files->fds[0].file == find(r.value(), 100)->files->fds[0].file);
+  CHECK(find(r.value(), 101)->files->fds()[0].file == find(r.value(), 100)->files->fds()[0].file);
   r = replay_text(kStart + "100 close(1) = 0\n100 fork() = 101\n101 read(1, \"\", 1) = 0\n");
   REQUIRE(r.has_value());  // used, and no call opened it: taken as it is, with a word
   CHECK(r.value().warnings.size() == 1);
@@ -93,7 +93,7 @@ TEST_CASE("Namespaces with --pidns-translation, and without where it is certain"
 TEST_CASE("Namespaces without it: two candidates are an error that names the option", "[sim]") {
   auto r = replay_text(kStart +
                        "100 unshare(CLONE_NEWPID) = 0\n100 fork() = 101\n"
-                       "101 fork() = 2\n101 fork() = 3\n103 setsid() = 3\n");
+                       "101 fork() = 2\n101 fork() = 3\n103 setpgid(0, 0) = 0\n");
   REQUIRE(r.has_error());
   CHECK(r.error().line == 6);
   CHECK(r.error().hint.find("--pidns-translation") != std::string::npos);

@@ -113,7 +113,7 @@ std::vector<int> numbers_in(const std::string& folder) {
 
 void compare_fds(core::Process& p, const std::string& proc) {
   std::vector<int> mine;
-  for (const core::Fd& fd : p.files->fds) {
+  for (const core::Fd& fd : p.files->fds()) {
     mine.push_back(fd.fd);
     std::error_code error;
     const std::string name =

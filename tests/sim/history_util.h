@@ -43,7 +43,7 @@ inline std::string fds(const History& history, core::Nr nr) {
   const core::Process* p = find(history, nr);
   if (!p || !p->files) return {};
   std::string out;
-  for (const core::Fd& fd : p->files->fds) {
+  for (const core::Fd& fd : p->files->fds()) {
     out += std::to_string(fd.fd) + (fd.cloexec ? "x " : " ");
     out += fd.file->type == format::kFileOpaque && fd.file->path.empty() ? "?" : fd.file->path;
     if (fd.file->offset) out += " @" + std::to_string(fd.file->offset);

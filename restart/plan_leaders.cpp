@@ -1,0 +1,149 @@
+// Pass 1, the rest: where the leaders of sessions must once live, so that all members come to their
+// parents.
+#include <algorithm>
+
+#include "restart/planner_parts.h"
+
+namespace ckpt::restart {
+
+// By session, what adopts or must adopt its strangers.
+Status Planner::place_leaders() {
+  const auto list = strangers();
+  for (auto at = list.begin(); at != list.end();) {
+    auto end = at;
+    while (end != list.end() && end->first == at->first) ++end;
+    if (at->first >= 0) CKPT_CHECK(place_leader(at->first, {at, end}));
+    at = end;
+  }
+  return {};
+}
+
+// A session's leader must once live below (or be a child of) every process that adopts a member, so
+// these must be a chain. Where they are not, one that leads a session is born into this session
+// instead. For a leader that lives, who is above it anyway does not count.
+Status Planner::place_leader(Id session, std::span<const std::pair<Id, std::uint32_t>> members) {
+  Session& own = sessions_[static_cast<std::size_t>(session)];
+  const std::uint32_t leader = own.dead ? kNoTask : own.anchor;
+  Adopters adopters;
+  const auto adopt = [&](std::uint32_t parent, bool orphan) {
+    if (init_adopts(parent, session) && orphan)
+      adopters.init = std::min(adopters.init, parent);
+    else if (own.dead || !adopts(parent, leader, session))
+      adopters.chain.insert(parent + 1);
+  };
+  for (const auto& [s, x] : members) {
+    adopt(f_.parent[x], can_be_orphan(x));
+    if (!can_be_orphan(x)) adopters.fixed = f_.parent[x] + 1;
+  }
+  const auto lift_one = [&](std::uint32_t p, std::uint32_t other) {
+    if (p == 0 || !can_lift(p - 1, session)) return false;
+    // What is lifted is made after the leader, and that after the other.
+    const std::uint32_t before = own.dead ? other - 1 : leader;
+    if (before != kNoTask && comes_after(before, p - 1)) return false;
+    lift_leader(p - 1, session);
+    adopters.chain.erase(p);
+    if (!was_in(f_.parent[p - 1], session)) adopt(f_.parent[p - 1], can_be_orphan(p - 1));
+    return true;
+  };
+  for (;;) {
+    const auto [one, other] = conflict(session, adopters);
+    if (one == other && own.dead) break;
+    if (one == other) {
+      if (adopters.chain.empty() || can_host(*adopters.chain.rbegin() - 1, leader) ||
+          !lift_one(*adopters.chain.rbegin(), 0))
+        break;
+      continue;
+    }
+    if (!lift_one(one, other) && !lift_one(other, one))
+      return refuse(members.front().second,
+                    "the members of its session " + id_text(image_, session) + " live below " +
+                        name(std::max(one, other) - 1) + ", and not only there");
+  }
+  if (own.dead) place_ghost(session, members, adopters);
+  return {};
+}
+
+// Can `leader`, which lives elsewhere in the end, be born below `host`? The one above it that must
+// float up with it is in a session in which `host` is then.
+bool Planner::can_host(std::uint32_t host, std::uint32_t leader) {
+  const std::uint32_t guest = branch(leader, host);
+  const Id session = wanted(guest);
+  if (session == kFree || was_in(host, session)) return true;
+  return birth_session_[host] == kFree && was_in(f_.parent[host], session) &&
+         lift_leader(host, session);
+}
+
+// Two adopters that are not one below the other, or that the leader cannot both have been below;
+// twice the same if there is none.
+std::pair<std::uint32_t, std::uint32_t> Planner::conflict(Id session,
+                                                          const Adopters& adopters) const {
+  const auto& chain = adopters.chain;
+  if (chain.size() < 2) return {};
+  // To one in an outer namespace nothing floats up: its children are born by a sibling, the leader.
+  const std::uint32_t n = image_.ns_of(static_cast<std::size_t>(session));
+  const auto only = std::find_if(chain.begin(), chain.end(),
+                                 [&](std::uint32_t p) { return p != 0 && ns_of(p - 1) != n; });
+  if (only != chain.end()) {
+    const std::uint32_t p = chain.begin() == only ? *chain.rbegin() : *chain.begin();
+    if (p != 0 && can_lift(p - 1, session)) return {p, *only};
+  }
+  // So are those that are no orphans.
+  const std::uint32_t fixed = adopters.fixed, deepest = *chain.rbegin();
+  if (fixed != 0 && deepest != fixed && f_.below(deepest - 1, fixed - 1)) return {deepest, fixed};
+  for (auto lower = chain.rbegin(), upper = std::next(lower); upper != chain.rend();
+       lower = upper++)
+    if (*upper != 0 && !f_.below(*lower - 1, *upper - 1)) return {*upper, deepest};
+  return {};
+}
+
+// The ghost of a dead leader: as deep as it must be.
+void Planner::place_ghost(Id session, std::span<const std::pair<Id, std::uint32_t>> members,
+                          const Adopters& adopters) {
+  Session& own = sessions_[static_cast<std::size_t>(session)];
+  if (!adopters.chain.empty()) {
+    own.anchor = *adopters.chain.rbegin() - 1;
+  } else if (adopters.init != kNoTask) {
+    // Anywhere will do from where the ghost's namespace can be entered.
+    own.anchor = adopters.init;
+    const std::uint32_t n = image_.ns_of(static_cast<std::size_t>(session));
+    while (!f_.ns_within(n, ns_of(own.anchor))) own.anchor = f_.parent[own.anchor];
+  }
+  for (const auto& [s, x] : members) {
+    if (f_.parent[x] != own.anchor) continue;
+    own.first = std::min(own.first, x);
+    if (!can_be_orphan(x)) own.signal = signal(Actor::task(x));
+  }
+}
+
+// The ancestor of `task`, or itself, that is a child of the nearest common ancestor with `other`.
+std::uint32_t Planner::branch(std::uint32_t task, std::uint32_t other) const {
+  while (!f_.below(other, f_.parent[task])) task = f_.parent[task];
+  return task;
+}
+
+// Strangers whose session's leader L lives elsewhere: L must be born below P and float up later. If
+// L's turn comes before P's in the tree, it has to wait.
+Status Planner::find_waits() {
+  for (const auto& [session, x] : strangers()) {
+    if (session < 0) {
+      if (init_adopts(f_.parent[x], session)) continue;
+      return refuse(x, "its session is from outside, its ancestors' is not");
+    }
+    const std::uint32_t anchor = sessions_[static_cast<std::size_t>(session)].anchor;
+    const std::uint32_t parent = f_.parent[x];
+    if (adopts(parent, anchor, session)) continue;
+    if (anchor == kNoTask || parent == kNoTask || f_.below(parent, anchor))
+      return refuse(x, "the leader of its session " + id_text(image_, session) +
+                           " is above its parent, which is in another session");
+    const std::uint32_t y = branch(anchor, parent);
+    waits_.emplace_back(y, x);
+    std::uint32_t& lowest = below_.try_emplace(y, parent).first->second;
+    lowest = std::max(lowest, parent);
+  }
+  std::sort(waits_.begin(), waits_.end());
+  for (const auto& [y, parent] : below_) guests_.emplace_back(parent, y);
+  std::sort(guests_.begin(), guests_.end());
+  return {};
+}
+
+}  // namespace ckpt::restart
