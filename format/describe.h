@@ -102,6 +102,10 @@ bool visit_record_struct(std::uint32_t type, F&& f) {
       return call(std::type_identity<Platform>{});
     case posix_timer:
       return call(std::type_identity<PosixTimer>{});
+    case file_lock:
+      return call(std::type_identity<FileLock>{});
+    case file_state:
+      return call(std::type_identity<FileState>{});
     case tail:
       return call(std::type_identity<Tail>{});
     case container:

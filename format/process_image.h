@@ -51,6 +51,7 @@ struct ImageSignal {
   std::vector<Rlimit> rlimits;
   std::vector<Siginfo> pending;
   std::vector<PosixTimer> timers;
+  std::vector<FileLock> locks;
 };
 
 struct ImageCred {
@@ -74,6 +75,11 @@ struct ImagePipe {
   std::vector<std::byte> bytes;
 };
 
+struct ImageFileState {
+  FileState state{};
+  std::vector<EpollWatch> watches;
+};
+
 struct ProcessImage {
   Platform platform{};
   std::vector<std::byte> vdso;
@@ -84,6 +90,7 @@ struct ProcessImage {
   std::vector<ImageCred> creds;
   std::vector<ImageThread> threads;  // by index in tree
   std::vector<ImagePipe> pipes;
+  std::vector<ImageFileState> file_states;
 };
 
 // Takes page contents while an image is read: these do not stay in memory.

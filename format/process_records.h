@@ -149,12 +149,12 @@ struct Signal {
   s32le oom_score_adj;
   u32le thp_disable;      // prctl(2), PR_GET_THP_DISABLE
   u32le coredump_filter;  // core(5)
-  u32le pad;
+  u32le nr_locks;         // FILE_LOCKs that follow the timers
 };
 BOOST_DESCRIBE_STRUCT(Signal, (),
                       (nr_rlimits, nr_timers, real_value, real_interval, virtual_value,
                        virtual_interval, prof_value, prof_interval, personality, dumpable,
-                       oom_score_adj, thp_disable, coredump_filter))
+                       oom_score_adj, thp_disable, coredump_filter, nr_locks))
 constexpr std::uint32_t kRlimits = 16;
 
 struct Rlimit {
@@ -174,6 +174,17 @@ struct PosixTimer {
 };
 BOOST_DESCRIBE_STRUCT(PosixTimer, (),
                       (id, clock, notify, signo, value, tid, overrun, remaining_ns, interval_ns))
+
+// FILE_LOCK: a lock that the process holds through one of its descriptors.
+struct FileLock {
+  s32le fd;
+  u32le kind;   // FileLockKind
+  u32le write;  // 1: exclusive, 0: shared
+  u32le pad;
+  u64le start, length;  // bytes; length 0: to the end of the file, however it grows
+};
+BOOST_DESCRIBE_STRUCT(FileLock, (), (fd, kind, write, start, length))
+enum FileLockKind : std::uint32_t { kLockPosix = 1, kLockFlock = 2, kLockOfd = 3 };
 
 struct SignalTask {
   u64le blocked;  // bit n-1: signal n
@@ -218,6 +229,32 @@ struct PipeBuf {
 BOOST_DESCRIBE_STRUCT(PipeBuf, (), (pipe_objref, capacity))
 constexpr std::uint32_t kMaxPipe = 64U << 20;  // bytes
 
+// FILE_STATE: the inside of a FILE that has no name. Followed by a BUFFER of nr_watches EpollWatch.
+struct FileState {
+  s32le file_objref;
+  u32le kind;      // FileStateKind
+  u64le value;     // eventfd: its count; signalfd: its mask; timerfd: nanoseconds left, 0 disarmed
+  u64le interval;  // timerfd: nanoseconds
+  u64le ticks;     // timerfd: expirations that were not read yet
+  u32le clock;     // timerfd
+  u32le flags;     // eventfd: 1 semaphore
+  u32le nr_watches;
+  u32le pad;
+};
+BOOST_DESCRIBE_STRUCT(FileState, (),
+                      (file_objref, kind, value, interval, ticks, clock, flags, nr_watches))
+enum FileStateKind : std::uint32_t { kEventfd = 1, kSignalfd = 2, kTimerfd = 3, kEpoll = 4 };
+
+// epoll_ctl(2).
+struct EpollWatch {
+  s32le fd;  // of the first process, in tree order, that has the epoll file
+  u32le events;
+  u64le data;
+};
+BOOST_DESCRIBE_STRUCT(EpollWatch, (), (fd, events, data))
+constexpr std::uint32_t kMaxWatches = 1U << 20;
+
+static_assert(sizeof(FileLock) == 32 && sizeof(FileState) == 48 && sizeof(EpollWatch) == 16);
 static_assert(sizeof(Mm) == 136 && sizeof(Vma) == 96 && sizeof(PageRef) == 24);
 static_assert(sizeof(Thread) == 56 && sizeof(Cpu) == 216 && sizeof(Sigaction) == 32);
 static_assert(sizeof(Signal) == 80 && sizeof(PosixTimer) == 48 && sizeof(Cred) == 88);

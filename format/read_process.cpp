@@ -4,10 +4,11 @@
 namespace ckpt::format {
 namespace {
 
-constexpr std::size_t kMaxVdso = 1U << 20;      // bytes; it has a few pages
-constexpr std::uint64_t kMaxVvar = 1U << 20;    // bytes
-constexpr std::size_t kMaxAuxv = 4096;          // bytes; the kernel keeps some 60 words
-constexpr std::uint32_t kMaxVmas = 1U << 24;    // vm.max_map_count is 65530 by default
+constexpr std::size_t kMaxVdso = 1U << 20;    // bytes; it has a few pages
+constexpr std::uint64_t kMaxVvar = 1U << 20;  // bytes
+constexpr std::size_t kMaxAuxv = 4096;        // bytes; the kernel keeps some 60 words
+constexpr std::uint32_t kMaxVmas = 1U << 24;  // vm.max_map_count is 65530 by default
+constexpr std::uint32_t kMaxLocks = 1U << 20;
 constexpr std::uint32_t kMaxTimers = 1U << 20;  // bounded by RLIMIT_SIGPENDING in the kernel
 
 std::string hex(std::uint64_t n) {
@@ -175,7 +176,30 @@ Status ImageReader::read_signal(std::int32_t ref) {
     signal.timers.push_back(timer);
     CKPT_CHECK(advance());
   }
+  if (signal.signal.nr_locks > kMaxLocks) return bad("nr_locks is too large");
+  while (signal.locks.size() < signal.signal.nr_locks) {
+    FileLock lock{};
+    CKPT_CHECK(take(RecordType::file_lock, lock));
+    if (lock.kind < kLockPosix || lock.kind > kLockOfd || lock.write > 1)
+      return bad("unknown kind of lock");
+    signal.locks.push_back(lock);
+    CKPT_CHECK(advance());
+  }
   image_.process.signals.push_back(std::move(signal));
+  return {};
+}
+
+Status ImageReader::read_file_state() {
+  ImageFileState state;
+  CKPT_CHECK(take(RecordType::file_state, state.state));
+  const FileState& s = state.state;
+  if (refs_.kind(s.file_objref) != ObjKind::file)
+    return bad("file_objref " + std::to_string(s.file_objref) + " is no file");
+  if (s.kind < kEventfd || s.kind > kEpoll) return bad("unknown kind " + std::to_string(s.kind));
+  if (s.nr_watches > kMaxWatches) return bad("nr_watches is too large");
+  CKPT_CHECK(advance());
+  CKPT_CHECK(take_array(s.nr_watches, state.watches));
+  image_.process.file_states.push_back(std::move(state));
   return {};
 }
 

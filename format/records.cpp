@@ -68,6 +68,10 @@ const char* record_name(std::uint32_t type) {
       return "PLATFORM";
     case RecordType::posix_timer:
       return "POSIX_TIMER";
+    case RecordType::file_lock:
+      return "FILE_LOCK";
+    case RecordType::file_state:
+      return "FILE_STATE";
     case RecordType::tail:
       return "TAIL";
     case RecordType::error:

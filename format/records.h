@@ -48,6 +48,8 @@ enum class RecordType : std::uint32_t {
   task_kin = 2003,
   platform = 2010,
   posix_timer = 2011,
+  file_lock = 2012,
+  file_state = 2013,
   tail = 9001,
   error = 9999,
 };

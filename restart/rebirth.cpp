@@ -44,9 +44,10 @@ std::uint64_t region_size(const format::Image& image, const PageStore& pages) {
   for (const format::ImageThread& t : image.process.threads)
     size += (16 << 10) + t.xstate.size() + t.pending.size() * 512;
   for (const format::ImageSignal& s : image.process.signals)
-    size += s.pending.size() * 512 + s.timers.size() * 1024;
+    size += s.pending.size() * 512 + s.timers.size() * 1024 + s.locks.size() * 256;
   for (const format::ImageCred& c : image.process.creds)
     size += c.groups.size() * 8 * image.process.threads.size();
+  for (const format::ImageFileState& s : image.process.file_states) size += s.watches.size() * 256;
   for (const format::ImageFileTable& t : image.file_tables) size += t.fds.size() * 256;
   return (size + kPage - 1) & ~(kPage - 1);
 }
@@ -170,6 +171,7 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   CKPT_CHECK(impl->files.open_files(image));
   CKPT_TRY(const int pages_fd, impl->files.adopt(pages.fd()));
   std::map<std::int32_t, int> shared_fds;
+  std::set<std::int32_t> epolls;
   for (const format::ImageShm& shm : image.process.shms) {
     CKPT_TRY(shared_fds[shm.ref], impl->files.shared_memory(shm, [&](void* memory) {
       return fill_shared(pages, shm.ref, memory);
@@ -177,9 +179,9 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   }
   const ImageIndex index(image);
   const Inherited inherited = Inherited::read();
-  CompileContext context{image,     forest,      pages,      options,      index,
-                         inherited, impl->files, shared_fds, impl->region, *impl->words,
-                         first_fd,  pages_fd,    impl->code};
+  CompileContext context{image,        forest,      pages,      options,   index,
+                         inherited,    impl->files, shared_fds, epolls,    impl->region,
+                         *impl->words, first_fd,    pages_fd,   impl->code};
   const std::size_t n = image.tree.size();
   impl->reports.resize(n);
   impl->programs.resize(n);

@@ -96,6 +96,7 @@ Result<Program> ProcessCompiler::compile() {
   CKPT_CHECK(descriptors());
   CKPT_CHECK(mappings());
   p_.call("close descriptors", SYS_close_range, {first, ~0U, 0});
+  locks();
   dispositions();
   name(leader_);
   CKPT_CHECK(threads());

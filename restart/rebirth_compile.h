@@ -6,6 +6,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 
 #include "restart/rebirth.h"
 #include "restart/rebirth_files.h"
@@ -55,6 +56,7 @@ struct CompileContext {
   const Inherited& inherited;
   OpenedFiles& files;
   std::map<std::int32_t, int>& shared_fds;  // by objref
+  std::set<std::int32_t>& epolls;           // files that were told what to watch
   SharedRegion& region;
   RebirthWords& words;
   int first_fd;        // descriptors of ours begin here
@@ -74,6 +76,8 @@ class ProcessCompiler {
   // rebirth_memory.cpp
   void leave_old_memory();
   Status descriptors();
+  void watches(const format::ImageFileTable& table);
+  void locks();
   Status mappings();
   Status map(const format::ImageVma& v, bool filled);
   void advise(const format::ImageVma& v, bool filled);

@@ -19,7 +19,6 @@ namespace ckpt::restart {
 namespace {
 
 constexpr int kTimerCreateRestoreIds = 77;  // prctl(2), Linux 6.15
-constexpr std::uint64_t kAllSignals = ~0ULL;
 
 struct Interval {
   std::uint64_t interval_s, interval_us, value_s, value_us;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -141,6 +142,22 @@ std::int32_t Bodies::write_cred(format::RecordSink& out, const format::ImageCred
   return ref;
 }
 
+// Whose contents are to be written in the end.
+void Bodies::note_files(const core::Process& process, const ProcessState& state) {
+  if (!process.files) return;
+  for (const core::Fd& fd : process.files->fds()) {
+    if (fd.file->pipe)
+      pipes_.try_emplace({fd.file->dev, fd.file->ino},
+                         PipeEnd{fd.file->pipe, state.snapshot->pid, fd.fd});
+    const auto inside = std::find_if(state.descriptors.begin(), state.descriptors.end(),
+                                     [&](const DescriptorState& d) { return d.fd == fd.fd; });
+    const bool known = std::any_of(file_states_.begin(), file_states_.end(),
+                                   [&](const auto& x) { return x.first == fd.file; });
+    if (inside != state.descriptors.end() && !known)
+      file_states_.emplace_back(fd.file, &inside->image);
+  }
+}
+
 void Bodies::write_task(format::RecordSink& out, const core::Task& task, core::ObjHash& objhash,
                         format::TaskObjs& objs) {
   const pid_t tid = task.pid->nr_at(0);
@@ -151,11 +168,7 @@ void Bodies::write_task(format::RecordSink& out, const core::Task& task, core::O
   if (is_new) {
     announce(out, format::kObjMm, objs.mm_objref);
     write_mm(out, process, objhash);
-    if (task.process->files)
-      for (const core::Fd& fd : task.process->files->fds())
-        if (fd.file->pipe)
-          pipes_.try_emplace({fd.file->dev, fd.file->ino},
-                             PipeEnd{fd.file->pipe, s.snapshot->pid, fd.fd});
+    note_files(*task.process, s);
   }
   objs.sighand_objref = objhash.lookup_add(*anchors_[process][1], &is_new);
   if (is_new) {
@@ -173,6 +186,7 @@ void Bodies::write_task(format::RecordSink& out, const core::Task& task, core::O
     write_pending(out, s.signal.pending);
     for (const format::PosixTimer& timer : s.signal.timers)
       out.record(RecordType::posix_timer, timer);
+    for (const format::FileLock& lock : s.signal.locks) out.record(RecordType::file_lock, lock);
   }
   const ThreadState& t = s.threads[index_of(s.threads, tid)];
   format::TaskCreds creds{};
@@ -219,6 +233,12 @@ Status Bodies::write_pipe(format::RecordSink& out, std::int32_t objref, const Pi
 Status Bodies::write_contents(format::RecordSink& out, const core::ObjHash& objhash) {
   for (const auto& [inode, end] : pipes_)
     CKPT_CHECK(write_pipe(out, objhash.lookup(*end.pipe), end));
+  for (const auto& [file, image] : file_states_) {
+    format::FileState state = image->state;
+    state.file_objref = objhash.lookup(*file);
+    out.record(RecordType::file_state, state);
+    write_array(out, image->watches);
+  }
   out.new_frame();
   PageWriter writer;
   std::vector<PageRange> ranges;

@@ -40,6 +40,7 @@ class Bodies : public core::TaskBodies {
   };
   explicit Bodies(FrozenTree& tree) : tree_(tree) {}
   Status gather_all();
+  void note_files(const core::Process& process, const ProcessState& state);
   void write_mm(format::RecordSink& out, std::size_t process, core::ObjHash& objhash);
   std::int32_t write_cred(format::RecordSink& out, const format::ImageCred& cred,
                           core::ObjHash& objhash);
@@ -53,6 +54,8 @@ class Bodies : public core::TaskBodies {
   std::map<std::pair<std::uint64_t, std::uint64_t>, Shared> shared_;  // by device and inode
   std::map<std::string, core::Ref<Anchor>> creds_;                    // by their bytes
   std::map<std::pair<std::uint64_t, std::uint64_t>, PipeEnd> pipes_;  // by device and inode
+  // The insides of files, each once.
+  std::vector<std::pair<core::Ref<core::File>, const format::ImageFileState*>> file_states_;
   std::uint64_t pages_ = 0, contents_ = 0;
 };
 

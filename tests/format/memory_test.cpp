@@ -64,6 +64,7 @@ void process_objects(ImageBuilder& b, RecordSink& out) {
   Signal signal{};
   signal.nr_rlimits = kRlimits;
   signal.nr_timers = 1;
+  signal.nr_locks = 1;
   out.record(R::signal, signal);
   bytes(out, kRlimits * sizeof(Rlimit));
   Sigpending none{};
@@ -72,6 +73,9 @@ void process_objects(ImageBuilder& b, RecordSink& out) {
   PosixTimer timer{};
   timer.signo = 14;
   out.record(R::posix_timer, timer);
+  FileLock lock{};
+  lock.kind = kLockFlock;
+  out.record(R::file_lock, lock);
 
   b.objref(kObjCred, 9);
   Cred cred{};
@@ -106,6 +110,12 @@ void contents(RecordSink& out) {
   pipe.capacity = 65536;
   out.record(R::pipe_buf, pipe);
   bytes(out, 10, 'x');
+  FileState state{};
+  state.file_objref = 11;
+  state.kind = kEpoll;
+  state.nr_watches = 1;
+  out.record(R::file_state, state);
+  bytes(out, sizeof(EpollWatch));
   out.new_frame();
   Pgarr pages{};
   pages.nr_pages = 2;
@@ -221,6 +231,14 @@ const Damage kDamages[] = {
     {"nr_timers is too large", [](auto& r) { at<Signal>(r, R::signal).nr_timers = 0xffffffff; }},
     {"POSIX_TIMER was expected", [](auto& r) { at<Signal>(r, R::signal).nr_timers = 2; }},
     {"id of a timer", [](auto& r) { at<PosixTimer>(r, R::posix_timer).id = -1; }},
+    {"nr_locks is too large", [](auto& r) { at<Signal>(r, R::signal).nr_locks = ~0U; }},
+    {"FILE_LOCK was expected", [](auto& r) { at<Signal>(r, R::signal).nr_locks = 2; }},
+    {"unknown kind of lock", [](auto& r) { at<FileLock>(r, R::file_lock).kind = 4; }},
+    {"unknown kind of lock", [](auto& r) { at<FileLock>(r, R::file_lock).write = 2; }},
+    {"is no file", [](auto& r) { at<FileState>(r, R::file_state).file_objref = 5; }},
+    {"unknown kind 5", [](auto& r) { at<FileState>(r, R::file_state).kind = 5; }},
+    {"nr_watches is too large", [](auto& r) { at<FileState>(r, R::file_state).nr_watches = ~0U; }},
+    {"does not hold 2", [](auto& r) { at<FileState>(r, R::file_state).nr_watches = 2; }},
     {"nr_groups", [](auto& r) { at<Cred>(r, R::cred).nr_groups = 65537; }},
     {"does not hold 3", [](auto& r) { at<Cred>(r, R::cred).nr_groups = 3; }},
     {"576 to 16384", [](auto& r) { after(r, R::cpu).resize(575); }},
@@ -269,6 +287,8 @@ TEST_CASE("Memory and registers come back, and pages go to their sink", "[format
   CHECK(p.threads.at(0).cpu.rip == 0x1234);
   CHECK(p.threads[0].pending.at(0).signo() == 10);
   CHECK(p.signals.at(0).timers.at(0).signo == 14);
+  CHECK(p.signals[0].locks.at(0).kind == kLockFlock);
+  CHECK(p.file_states.at(0).watches.size() == 1);
   CHECK(p.creds.at(0).groups.size() == 2);
   CHECK(p.pipes.at(0).bytes == Bytes(10, std::byte{'x'}));
 }
