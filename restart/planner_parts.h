@@ -135,6 +135,8 @@ class Planner {
   void forget(std::size_t left);
   [[nodiscard]] bool can_block(std::uint32_t task, std::uint32_t elder) const;
   Status in_block(std::uint32_t task, bool stranger, bool& done);
+  void find_chains();
+  Status in_chain(std::uint32_t task, bool& done);
 
   // plan_deputy.cpp: who stays where a parent was.
   void make_deputy(std::uint32_t task, std::uint32_t for_child);
@@ -250,6 +252,8 @@ class Planner {
   std::unordered_set<std::uint32_t> deferred_;
   std::unordered_set<std::uint32_t> blocks_;                   // tasks that wait in a block
   std::unordered_map<std::uint32_t, std::uint32_t> block_of_;  // in between: a ghost
+  // Of who stands where a block may come to be: the sibling before it.
+  std::unordered_map<std::uint32_t, std::uint32_t> chained_;
   // By task, the first child that need be looked at, see in_turn(), attempt_setsid() and
   // attempt_escorts().
   std::unordered_map<std::uint32_t, std::uint32_t> cursor_, scanned_, escorted_;

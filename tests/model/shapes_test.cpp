@@ -265,6 +265,11 @@ TEST_CASE("Rare shapes restart", "[model][PLAN-2][LC-12]") {
        Start::subtree,
        "100 setsid; 100 fork; 101 fork; 102 fork; 103 setsid; 103 clone_parent; 103 fork; "
        "103 exit; 102 setsid; 102 wait 103"},
+      {"two sessions in an inner namespace whose members stand among each other float up together",
+       Start::init,
+       "1 fork; 2 clone_newpid; 2 clone_parent; 4 fork; 2 fork; 5 setns 3; 2 exit; 5 clone_parent; "
+       "7 unshare; 7 setsid; 5 setsid; 5 clone_parent; 7 clone_parent; 6 setns 9; 6 clone_parent; "
+       "4 exit"},
   };
   for (const Shape& shape : kShapes) {
     INFO(shape.what);
