@@ -78,18 +78,28 @@ bool Planner::break_circle(Want kind, std::uint32_t id) {
            wanted(child) == birth_session_[task] && !from_outside_[child] &&
            deferred_.insert(child).second;
   };
-  if (breaks(wants_.back(), {kind, id})) return true;
+  if (unchain(kind, id) || breaks(wants_.back(), {kind, id})) return true;
   for (std::size_t k = wants_.size(); k-- > 1 && wants_[k] != std::pair{kind, id};) {
     if (!breaks(wants_[k - 1], wants_[k])) continue;
     forget(k);
     return true;
   }
-  for (std::size_t k = wants_.size(); k-- > 0;) {
-    if (wants_[k].first == Want::birth && chained_.erase(wants_[k].second) > 0) {
-      forget(k + 1);
-      return true;
-    }
-    if (wants_[k] == std::pair{kind, id}) break;
+  return false;
+}
+
+// Does a task in the circle only wait for the sibling before it in what may be a block? It does so
+// no more.
+bool Planner::unchain(Want kind, std::uint32_t id) {
+  std::pair<Want, std::uint32_t> upper{kind, id};
+  for (std::size_t k = wants_.size(); k-- > 0; upper = wants_[k]) {
+    if (k + 1 < wants_.size() && upper == std::pair{kind, id}) break;
+    const auto chained = wants_[k].first == Want::birth && upper.first == Want::birth
+                             ? chained_.find(wants_[k].second)
+                             : chained_.end();
+    if (chained == chained_.end() || chained->second != upper.second) continue;
+    chained_.erase(chained);
+    forget(k + 1);
+    return true;
   }
   return false;
 }

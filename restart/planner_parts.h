@@ -132,6 +132,7 @@ class Planner {
   void place(std::uint32_t task);
   Status wait_for_turn(std::uint32_t task, bool& done);
   bool break_circle(Want kind, std::uint32_t id);
+  bool unchain(Want kind, std::uint32_t id);
   void forget(std::size_t left);
   [[nodiscard]] bool can_block(std::uint32_t task, std::uint32_t elder) const;
   Status in_block(std::uint32_t task, bool stranger, bool& done);
