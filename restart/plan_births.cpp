@@ -15,9 +15,11 @@ Status Planner::find_births() {
   before_.resize(f_.size());
   find_world();
   find_sessions();
-  CKPT_CHECK(lift_forced());
+  CKPT_CHECK(find_execs());
+  for (const bool fixed : {true, false}) CKPT_CHECK(lift_forced(fixed));
   lift_flexible();
   CKPT_CHECK(place_leaders());
+  CKPT_CHECK(find_execs());
   find_birth_groups();
   return find_waits();
 }
@@ -133,7 +135,8 @@ bool Planner::comes_after(std::uint32_t task, std::uint32_t other) {
   return false;
 }
 
-Status Planner::lift_forced() {
+// `fixed`: those whose exit signal no orphan has. The init of a namespace could adopt the others.
+Status Planner::lift_forced(bool fixed) {
   const auto list = strangers();
   for (auto at = list.begin(); at != list.end();) {
     const Id session = at->first;
@@ -143,6 +146,7 @@ Status Planner::lift_forced() {
       const std::uint32_t leader =
           session < 0 ? kNoTask : f_.task[static_cast<std::size_t>(session)];
       for (auto x = at; x != end; ++x) {
+        if (fixed == can_be_orphan(x->second)) continue;
         const std::uint32_t parent = f_.parent[x->second];
         if (leader != kNoTask && !f_.below(parent, leader) && !outside_of(parent, session))
           continue;
@@ -151,7 +155,7 @@ Status Planner::lift_forced() {
                                        ", which its ancestors left in a way that no history has");
       }
     } else {
-      CKPT_CHECK(lift_nested({at, end}));
+      CKPT_CHECK(lift_nested({at, end}, fixed));
     }
     at = end;
   }
@@ -159,11 +163,12 @@ Status Planner::lift_forced() {
 }
 
 // Members of a dead leader's session below other members, or where the leader cannot have been.
-Status Planner::lift_nested(std::span<const std::pair<Id, std::uint32_t>> members) {
+Status Planner::lift_nested(std::span<const std::pair<Id, std::uint32_t>> members, bool fixed) {
   std::uint32_t end = 0;
   for (const auto& [session, x] : members) {
     const bool nested = x < end;
     if (!nested) end = f_.end[x];
+    if (fixed == can_be_orphan(x)) continue;
     if (!nested && !outside_of(f_.parent[x], session)) continue;
     if (!lift(x, session, nested))
       return refuse(x, "it is in session " + id_text(image_, session) +

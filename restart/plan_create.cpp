@@ -202,6 +202,7 @@ void Planner::close(std::uint32_t task) {
   group_[task] = static_cast<Id>(f_.pid[task]);
   founded_[f_.pid[task]] = true;
   add(Op::setsid, Actor::task(task));
+  if (execs_.contains(task)) exec(task);
 }
 
 // The ghost of a session's leader: a child of its anchor.

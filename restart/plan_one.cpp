@@ -96,9 +96,13 @@ void Planner::end_ghost(Actor ghost) {
   add(Op::reap, ghost_parent_[ghost.index()], ghost);
 }
 
+// Now; of who is not born yet, that which it is born with.
 std::uint8_t Planner::signal(Actor a) const {
-  return a.kind() == Actor::kGhost ? plan_.ghosts[a.index()].signal
-                                   : static_cast<std::uint8_t>(image_.tasks[a.index()].exit_signal);
+  if (a.kind() == Actor::kGhost) return plan_.ghosts[a.index()].signal;
+  const auto before = execs_.find(a.index());
+  return before != execs_.end() && !called_setsid_[a.index()]
+             ? before->second
+             : static_cast<std::uint8_t>(image_.tasks[a.index()].exit_signal);
 }
 
 // Makes `child` as its sibling, which gets its exit signal.
@@ -143,7 +147,10 @@ Status Planner::birth(Actor creator, std::uint32_t child, Birth why, bool siblin
   } else {
     enter(creator, into);
   }
-  plan_.steps.push_back({Op::fork, flags, why, 0, creator, Actor::task(child), into});
+  const bool execs = execs_.contains(child);
+  if (execs) flags |= kForkSignal;
+  plan_.steps.push_back({Op::fork, flags, why, execs ? signal(Actor::task(child)) : std::uint8_t{0},
+                         creator, Actor::task(child), into});
   if (carrier.kind() == Actor::kGhost) end_ghost(carrier);
   if (grouper.kind() == Actor::kGhost) end_ghost(grouper);
   born_[child] = why == Birth::early || why == Birth::placeholder ? Born::early : Born::placed;

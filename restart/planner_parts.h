@@ -44,7 +44,8 @@ class Planner {
   // Who adopts members of a session. Plus 1, so that 0 is the restorer.
   struct Adopters {
     std::set<std::uint32_t> chain;
-    std::uint32_t fixed = 0;  // has a member that is no orphan: its sibling created it; 0: none
+    std::set<std::uint32_t> fixed;      // have a member that is no orphan: its sibling created it
+    std::vector<std::uint32_t> lifted;  // born into the session
     std::uint32_t init = kNoTask;  // adopts from anywhere in its namespace; the highest such one
   };
 
@@ -52,8 +53,8 @@ class Planner {
   Status find_births();
   void find_world();
   void find_sessions();
-  Status lift_forced();
-  Status lift_nested(std::span<const std::pair<Id, std::uint32_t>> members);
+  Status lift_forced(bool fixed);
+  Status lift_nested(std::span<const std::pair<Id, std::uint32_t>> members, bool fixed);
   void lift_flexible();
   bool lift(std::uint32_t task, Id session, bool nested);
   [[nodiscard]] bool can_lift(std::uint32_t leader, Id session) const;
@@ -69,6 +70,7 @@ class Planner {
   void place_ghost(Id session, std::span<const std::pair<Id, std::uint32_t>> members,
                    const Adopters& adopters);
   Status find_waits();
+  Status find_execs();
   [[nodiscard]] std::uint32_t branch(std::uint32_t task, std::uint32_t away_from) const;
   // The process that it is born below: its parent, unless it must float up to that later.
   [[nodiscard]] std::uint32_t cradle(std::uint32_t i) const {
@@ -156,10 +158,15 @@ class Planner {
   Status below_helper(Actor creator, std::uint32_t ns, std::uint32_t task);
   Status early(std::uint32_t task, std::uint32_t below, bool stranger);
   [[nodiscard]] Actor leader_of(Id session, std::uint32_t for_task);
+  [[nodiscard]] bool adopts_from(std::uint32_t parent, Actor leader) const;
   Status adoption_ns(std::uint32_t parent, std::uint32_t child, Actor leader,
                      std::uint32_t& n) const;
   void reaper(std::uint32_t task);  // becomes the one subreaper; kNoTask: none is
   void float_up(Actor helper, std::uint32_t to);
+
+  // plan_signal.cpp: siblings with different exit signals.
+  void exec(std::uint32_t leader);
+  Actor sibling_maker(Id session, Actor leader, std::uint8_t signal);
 
   // plan_one.cpp: the calls of one birth, and who is in which session and group.
   Status birth(Actor creator, std::uint32_t child, Birth why, bool sibling);
@@ -197,9 +204,10 @@ class Planner {
   [[nodiscard]] Id session(Actor a) const;  // now
   [[nodiscard]] bool leads(Actor a) const;  // its session, now
   [[nodiscard]] Actor parent_of(Actor a) const;
-  // An orphan's exit signal is SIGCHLD (reparent_leader() in the kernel).
+  // An orphan's exit signal is SIGCHLD (reparent_leader() in the kernel), and execve sets that,
+  // too.
   [[nodiscard]] bool can_be_orphan(std::uint32_t i) const {
-    return image_.tasks[i].exit_signal == kSigChld;
+    return image_.tasks[i].exit_signal == kSigChld && !execs_.contains(i);
   }
   // Does it found a group that others stay in when it goes to another?
   [[nodiscard]] bool is_founder(std::uint32_t i) const {
@@ -258,6 +266,10 @@ class Planner {
   // By task, the first child that need be looked at, see in_turn(), attempt_setsid() and
   // attempt_escorts().
   std::unordered_map<std::uint32_t, std::uint32_t> cursor_, scanned_, escorted_;
+  // Session leaders that call execve when they have made siblings, and the exit signal until then.
+  std::unordered_map<std::uint32_t, std::uint8_t> execs_;
+  // By session: a ghost beside its leader that has another exit signal than that.
+  std::unordered_map<Id, std::uint32_t> sibling_makers_;
   std::vector<Actor> ghost_parent_;  // by ghost
   std::vector<bool> ghost_ended_;
   std::uint32_t world_helper_ = Ghost::kNone;  // in the restorer's session and group

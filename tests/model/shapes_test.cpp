@@ -270,6 +270,33 @@ TEST_CASE("Rare shapes restart", "[model][PLAN-2][LC-12]") {
        "1 fork; 2 clone_newpid; 2 clone_parent; 4 fork; 2 fork; 5 setns 3; 2 exit; 5 clone_parent; "
        "7 unshare; 7 setsid; 5 setsid; 5 clone_parent; 7 clone_parent; 6 setns 9; 6 clone_parent; "
        "4 exit"},
+      {"a session's leader has floated up to its namespace's init, which is not above who adopted "
+       "a "
+       "member",
+       Start::container,
+       "1 clone_newpid; 1 setns 2; 1 fork; 3 subreaper_on; 3 fork; 4 fork; 5 setsid; 5 fork; "
+       "5 exit; 3 subreaper_off; 4 exit"},
+      {"an init was in the session of a child with an exit signal, and adopted a member of another",
+       Start::init,
+       "1 fork; 1 setsid; 1 clone_newpid; 3 fork_usr1; 2 setns 4; 2 fork; 3 setsid; 5 fork; "
+       "5 exit"},
+      {"members of a dead leader's session, with exit signals, at two levels", Start::container,
+       "1 fork_usr1; 2 setsid; 2 clone_parent; 2 fork; 4 fork_usr1; 2 exit; 4 setsid; 1 wait 2"},
+      {"the same, and all are siblings", Start::container,
+       "1 fork_usr1; 2 setsid; 2 clone_parent; 2 exit; 1 wait 2; 3 clone_parent; 4 fork_usr1; "
+       "4 setsid"},
+      {"a session's leader made siblings with its exit signal, then called execve",
+       Start::container,
+       "1 fork_usr1; 2 setsid; 2 clone_parent; 2 fork_usr1; 2 execve; 2 clone_parent; "
+       "3 clone_parent"},
+      {"the same, and its members live in a deeper namespace than their parent", Start::container,
+       "1 clone_newpid; 1 fork_usr1; 3 setns 2; 3 setsid; 3 clone_parent; 3 execve; "
+       "3 clone_parent"},
+      {"a leader with an exit signal of its own has a sibling that called execve, which made "
+       "others",
+       Start::container,
+       "1 clone_newpid; 1 fork_usr1; 3 setns 2; 3 setsid; 3 clone_parent; 4 execve; "
+       "4 clone_parent"},
   };
   for (const Shape& shape : kShapes) {
     INFO(shape.what);
