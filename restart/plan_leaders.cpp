@@ -47,7 +47,12 @@ Status Planner::place_leader(Id session, std::span<const std::pair<Id, std::uint
   };
   for (;;) {
     const auto [one, other] = conflict(session, adopters);
-    if (one == other && own.dead) break;
+    if (one == other && own.dead) {
+      if (adopters.chain.empty() || !is_late(*adopters.chain.rbegin(), members) ||
+          !lift_one(*adopters.chain.rbegin(), 0))
+        break;
+      continue;
+    }
     if (one == other) {
       if (adopters.chain.empty() || can_host(*adopters.chain.rbegin() - 1, leader) ||
           !lift_one(*adopters.chain.rbegin(), 0))
@@ -61,6 +66,21 @@ Status Planner::place_leader(Id session, std::span<const std::pair<Id, std::uint
   }
   if (own.dead) place_ghost(session, members, adopters);
   return {};
+}
+
+// Is `host`, an adopter plus 1, made after a member that its child is to make? Who is no orphan is
+// born in turn, so after its elder siblings.
+bool Planner::is_late(std::uint32_t host,
+                      std::span<const std::pair<Id, std::uint32_t>> members) const {
+  std::unordered_map<std::uint32_t, std::uint32_t> eldest;  // by parent; built if it is asked for
+  for (std::uint32_t t = host - 1; t != kNoTask && t != 0; t = f_.parent[t]) {
+    if (can_be_orphan(t)) continue;
+    if (eldest.empty())
+      for (const auto& [session, x] : members) eldest.try_emplace(f_.parent[x], x);
+    const auto elder = eldest.find(f_.parent[t]);
+    if (elder != eldest.end() && elder->second < t) return true;
+  }
+  return false;
 }
 
 // Can `leader`, which lives elsewhere in the end, be born below `host`? The one above it that must

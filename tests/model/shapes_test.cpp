@@ -285,6 +285,10 @@ TEST_CASE("Rare shapes restart", "[model][PLAN-2][LC-12]") {
       {"the same, and all are siblings", Start::container,
        "1 fork_usr1; 2 setsid; 2 clone_parent; 2 exit; 1 wait 2; 3 clone_parent; 4 fork_usr1; "
        "4 setsid"},
+      {"one that is no orphan left a dead leader's session, and has an elder sibling of it",
+       Start::container,
+       "1 fork_usr1; 2 setsid; 2 fork_usr1; 3 fork; 2 exit; 1 wait 2; 3 fork_usr1; 3 setsid; "
+       "5 fork_usr1; 5 setsid"},
       {"a session's leader made siblings with its exit signal, then called execve",
        Start::container,
        "1 fork_usr1; 2 setsid; 2 clone_parent; 2 fork_usr1; 2 execve; 2 clone_parent; "
