@@ -87,8 +87,9 @@ bool Planner::was_in(std::uint32_t task, Id session) const {
 // Lifts `task`'s parent into `session`, and on up the ancestry until there is no stranger left, or
 // one whose parent can adopt it. A dead leader can be below any parent, unless one of the session
 // is above that (`nested`). The first init of a namespace on the way adopts, which asks least of
-// the others, unless its own parent is in the session. False if an ancestor cannot be lifted.
-bool Planner::lift(std::uint32_t task, Id session, bool nested) {
+// the others, unless its own parent is in the session (and not `fixed`). False if an ancestor
+// cannot be lifted.
+bool Planner::lift(std::uint32_t task, Id session, bool nested, bool fixed) {
   const bool dead = session >= 0 && !alive_leader(session);
   const std::uint32_t leader =
       alive_leader(session) ? f_.task[static_cast<std::size_t>(session)] : kNoTask;
@@ -101,7 +102,7 @@ bool Planner::lift(std::uint32_t task, Id session, bool nested) {
     const bool can = can_lift(parent, session);
     if (can && birth_session_[parent] == session) break;
     if (init_adopts(parent, session) && can_be_orphan(t) &&
-        !(can && was_in(f_.parent[parent], session)))
+        (fixed || !(can && was_in(f_.parent[parent], session))))
       break;
     if (!can) return false;
     t = parent;
@@ -150,7 +151,7 @@ Status Planner::lift_forced(bool fixed) {
         const std::uint32_t parent = f_.parent[x->second];
         if (leader != kNoTask && !f_.below(parent, leader) && !outside_of(parent, session))
           continue;
-        if (!lift(x->second, session, true))
+        if (!lift(x->second, session, true, fixed))
           return refuse(x->second, "it is in session " + id_text(image_, session) +
                                        ", which its ancestors left in a way that no history has");
       }
@@ -170,7 +171,7 @@ Status Planner::lift_nested(std::span<const std::pair<Id, std::uint32_t>> member
     if (!nested) end = f_.end[x];
     if (fixed == can_be_orphan(x)) continue;
     if (!nested && !outside_of(f_.parent[x], session)) continue;
-    if (!lift(x, session, nested))
+    if (!lift(x, session, nested, fixed))
       return refuse(x, "it is in session " + id_text(image_, session) +
                            ", which its ancestors left in a way that no history has");
   }
@@ -194,7 +195,7 @@ void Planner::lift_flexible() {
     const std::uint32_t leader = f_.task[static_cast<std::size_t>(session)];
     const bool orphan = can_be_orphan(x) || f_.parent[leader] == f_.parent[x];
     if (!orphan || !adopts(f_.parent[x], leader, session))
-      lift(x, session, true);  // else it is a hard one: find_waits()
+      lift(x, session, true, false);  // else it is a hard one: find_waits()
   }
 }
 

@@ -56,7 +56,7 @@ class Planner {
   Status lift_forced(bool fixed);
   Status lift_nested(std::span<const std::pair<Id, std::uint32_t>> members, bool fixed);
   void lift_flexible();
-  bool lift(std::uint32_t task, Id session, bool nested);
+  bool lift(std::uint32_t task, Id session, bool nested, bool fixed);
   [[nodiscard]] bool can_lift(std::uint32_t leader, Id session) const;
   [[nodiscard]] bool was_in(std::uint32_t task, Id session) const;
   bool lift_leader(std::uint32_t leader, Id session);

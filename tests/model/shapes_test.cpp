@@ -289,6 +289,11 @@ TEST_CASE("Rare shapes restart", "[model][PLAN-2][LC-12]") {
        Start::container,
        "1 fork_usr1; 2 setsid; 2 fork_usr1; 3 fork; 2 exit; 1 wait 2; 3 fork_usr1; 3 setsid; "
        "5 fork_usr1; 5 setsid"},
+      {"an init was in the session of a child with an exit signal, and adopted one that was in "
+       "another",
+       Start::init,
+       "1 fork_usr1; 2 clone_parent; 2 unshare; 2 setsid; 2 clone_parent; 4 fork_usr1; 3 setns 4; "
+       "3 fork_usr1; 6 fork; 4 setsid; 7 fork_usr1; 7 setsid; 6 exit"},
       {"a session's leader made siblings with its exit signal, then called execve",
        Start::container,
        "1 fork_usr1; 2 setsid; 2 clone_parent; 2 fork_usr1; 2 execve; 2 clone_parent; "
