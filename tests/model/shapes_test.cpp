@@ -294,6 +294,10 @@ TEST_CASE("Rare shapes restart", "[model][PLAN-2][LC-12]") {
        Start::init,
        "1 fork_usr1; 2 clone_parent; 2 unshare; 2 setsid; 2 clone_parent; 4 fork_usr1; 3 setns 4; "
        "3 fork_usr1; 6 fork; 4 setsid; 7 fork_usr1; 7 setsid; 6 exit"},
+      {"one that is no orphan was not born into the session of a leader that was below it",
+       Start::container,
+       "1 unshare; 1 fork_usr1; 2 fork_usr1; 3 subreaper_on; 3 fork_usr1; 4 setsid; 4 fork_usr1; "
+       "5 setsid; 5 fork_usr1; 5 exit; 3 setsid; 3 subreaper_off; 4 exit"},
       {"a session's leader made siblings with its exit signal, then called execve",
        Start::container,
        "1 fork_usr1; 2 setsid; 2 clone_parent; 2 fork_usr1; 2 execve; 2 clone_parent; "
