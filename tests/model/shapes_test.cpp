@@ -302,13 +302,13 @@ TEST_CASE("Rare shapes restart", "[model][PLAN-2][LC-12]") {
        Start::container,
        "1 fork_usr1; 2 setsid; 2 clone_parent; 2 fork_usr1; 2 execve; 2 clone_parent; "
        "3 clone_parent"},
-      {"the same, and its members live in a deeper namespace than their parent", Start::container,
-       "1 clone_newpid; 1 fork_usr1; 3 setns 2; 3 setsid; 3 clone_parent; 3 execve; "
+      {"the same, in a deeper namespace than their parent's", Start::container,
+       "1 clone_newpid; 1 setns 2; 1 fork_usr1; 3 setsid; 3 clone_parent; 3 execve; "
        "3 clone_parent"},
-      {"a leader with an exit signal of its own has a sibling that called execve, which made "
-       "others",
+      {"a leader with an exit signal of its own has a sibling there that called execve, which made "
+       "another",
        Start::container,
-       "1 clone_newpid; 1 fork_usr1; 3 setns 2; 3 setsid; 3 clone_parent; 4 execve; "
+       "1 clone_newpid; 1 setns 2; 1 fork_usr1; 3 setsid; 3 clone_parent; 4 execve; "
        "4 clone_parent"},
   };
   for (const Shape& shape : kShapes) {
