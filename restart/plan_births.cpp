@@ -15,6 +15,8 @@ Status Planner::find_births() {
   before_.resize(f_.size());
   find_world();
   find_sessions();
+  for (std::uint32_t i = 1; i < f_.size(); ++i)
+    all_orphans_ &= !f_.is_leader(i) || can_be_orphan(i);
   CKPT_CHECK(find_execs());
   for (const bool fixed : {true, false}) CKPT_CHECK(lift_forced(fixed));
   lift_flexible();
@@ -121,6 +123,14 @@ bool Planner::lift(std::uint32_t task, Id session, bool nested, bool fixed) {
   return true;
 }
 
+// One step of a search. All together may take so many that it is at once in a small image, and in a
+// large one no more than a multiple of its size. A search that is given up says no, at which a plan
+// may be missed, but check_plan() lets no wrong one pass.
+bool Planner::may_search() {
+  constexpr std::uint64_t kAtOnce = 16'000'000, kEach = 64;
+  return ++search_steps_ < kAtOnce + kEach * f_.size();
+}
+
 // Is `task` made after `other` in any case, since its parent is, or the leader of its session, or
 // of that which it is born into?
 bool Planner::comes_after(std::uint32_t task, std::uint32_t other) {
@@ -131,7 +141,8 @@ bool Planner::comes_after(std::uint32_t task, std::uint32_t other) {
     const std::uint32_t t = stack.back();
     stack.pop_back();
     if (t == other) return true;
-    if (t == kNoTask || seen_[t] == searches_) continue;
+    if (t == kNoTask || seen_[t] == searches_ || f_.below(other, t)) continue;
+    if (!may_search()) return false;
     seen_[t] = searches_;
     stack.push_back(f_.parent[t]);
     if (const Id session = wanted(t); alive_leader(session))

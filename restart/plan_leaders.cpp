@@ -70,10 +70,11 @@ Status Planner::place_leader(Id session, std::span<const std::pair<Id, std::uint
 
 // Is `host`, an adopter plus 1, made after a member that its child is to make? Who is no orphan is
 // born in turn, so after its elder siblings.
-bool Planner::is_late(std::uint32_t host,
-                      std::span<const std::pair<Id, std::uint32_t>> members) const {
+bool Planner::is_late(std::uint32_t host, std::span<const std::pair<Id, std::uint32_t>> members) {
+  if (all_orphans_) return false;
   std::unordered_map<std::uint32_t, std::uint32_t> eldest;  // by parent; built if it is asked for
   for (std::uint32_t t = host - 1; t != kNoTask && t != 0; t = f_.parent[t]) {
+    if (!may_search()) return false;
     if (can_be_orphan(t)) continue;
     if (eldest.empty())
       for (const auto& [session, x] : members) eldest.try_emplace(f_.parent[x], x);

@@ -60,6 +60,7 @@ class Planner {
   [[nodiscard]] bool can_lift(std::uint32_t leader, Id session) const;
   [[nodiscard]] bool was_in(std::uint32_t task, Id session) const;
   bool lift_leader(std::uint32_t leader, Id session);
+  [[nodiscard]] bool may_search();
   [[nodiscard]] bool comes_after(std::uint32_t task, std::uint32_t other);
   [[nodiscard]] std::vector<std::pair<Id, std::uint32_t>> strangers() const;
   Status place_leaders();
@@ -67,7 +68,7 @@ class Planner {
   [[nodiscard]] std::pair<std::uint32_t, std::uint32_t> conflict(Id session,
                                                                  const Adopters& adopters) const;
   [[nodiscard]] bool is_late(std::uint32_t host,
-                             std::span<const std::pair<Id, std::uint32_t>> members) const;
+                             std::span<const std::pair<Id, std::uint32_t>> members);
   bool can_host(std::uint32_t host, std::uint32_t leader);
   void place_ghost(Id session, std::span<const std::pair<Id, std::uint32_t>> members,
                    const Adopters& adopters);
@@ -238,7 +239,9 @@ class Planner {
   std::vector<bool> before_;         // has children that are born before its setsid
   std::vector<Session> sessions_;    // by pid object
   std::vector<std::uint32_t> seen_;  // by task: the last comes_after() that came by
+  bool all_orphans_ = true;          // could all be?
   std::uint32_t searches_ = 0;
+  std::uint64_t search_steps_ = 0;  // of all, see may_search()
   // By task: the group that it is born into, for its own sake or for its children's; kFree: any.
   std::vector<Id> birth_group_;
   // (task, group), sorted: where else it must once be, as children inherit it; its parent sees it.

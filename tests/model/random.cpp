@@ -112,8 +112,6 @@ class Generator {
         return call.b ? std::optional(call) : std::nullopt;
       }
       case Verb::setns:
-        call.a = nr(*processes_[below(processes_.size())]->tgid);
-        return call;
       case Verb::stop:
       case Verb::cont:
         call.a = nr(*processes_[below(processes_.size())]->tgid);

@@ -5,7 +5,6 @@ namespace ckpt::model {
 
 using core::Nr;
 using core::Pid;
-using core::PidNs;
 using core::Process;
 using core::Task;
 
