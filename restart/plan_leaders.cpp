@@ -48,9 +48,7 @@ Status Planner::place_leader(Id session, std::span<const std::pair<Id, std::uint
   for (;;) {
     const auto [one, other] = conflict(session, adopters);
     if (one == other && own.dead) {
-      if (adopters.chain.empty() || !is_late(*adopters.chain.rbegin(), members) ||
-          !lift_one(*adopters.chain.rbegin(), 0))
-        break;
+      if (!is_late(members, adopters) || !lift_one(*adopters.chain.rbegin(), 0)) break;
       continue;
     }
     if (one == other) {
@@ -68,16 +66,21 @@ Status Planner::place_leader(Id session, std::span<const std::pair<Id, std::uint
   return {};
 }
 
-// Is `host`, an adopter plus 1, made after a member that its child is to make? Who is no orphan is
+// Is the deepest adopter made after a member whose leader is to be its child? Who is no orphan is
 // born in turn, so after its elder siblings.
-bool Planner::is_late(std::uint32_t host, std::span<const std::pair<Id, std::uint32_t>> members) {
-  if (all_orphans_) return false;
-  std::unordered_map<std::uint32_t, std::uint32_t> eldest;  // by parent; built if it is asked for
-  for (std::uint32_t t = host - 1; t != kNoTask && t != 0; t = f_.parent[t]) {
+bool Planner::is_late(std::span<const std::pair<Id, std::uint32_t>> members,
+                      const Adopters& adopters) {
+  if (all_orphans_ || adopters.chain.empty()) return false;
+  std::unordered_map<std::uint32_t, std::uint32_t> eldest;  // by parent
+  const auto add = [&](std::uint32_t x) {
+    std::uint32_t& first = eldest.try_emplace(f_.parent[x], x).first->second;
+    first = std::min(first, x);
+  };
+  for (const auto& [session, x] : members) add(x);
+  for (const std::uint32_t x : adopters.lifted) add(x);
+  for (std::uint32_t t = *adopters.chain.rbegin() - 1; t != kNoTask && t != 0; t = f_.parent[t]) {
     if (!may_search()) return false;
     if (can_be_orphan(t)) continue;
-    if (eldest.empty())
-      for (const auto& [session, x] : members) eldest.try_emplace(f_.parent[x], x);
     const auto elder = eldest.find(f_.parent[t]);
     if (elder != eldest.end() && elder->second < t) return true;
   }

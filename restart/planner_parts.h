@@ -67,8 +67,8 @@ class Planner {
   Status place_leader(Id session, std::span<const std::pair<Id, std::uint32_t>> members);
   [[nodiscard]] std::pair<std::uint32_t, std::uint32_t> conflict(Id session,
                                                                  const Adopters& adopters) const;
-  [[nodiscard]] bool is_late(std::uint32_t host,
-                             std::span<const std::pair<Id, std::uint32_t>> members);
+  [[nodiscard]] bool is_late(std::span<const std::pair<Id, std::uint32_t>> members,
+                             const Adopters& adopters);
   bool can_host(std::uint32_t host, std::uint32_t leader);
   void place_ghost(Id session, std::span<const std::pair<Id, std::uint32_t>> members,
                    const Adopters& adopters);

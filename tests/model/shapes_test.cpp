@@ -298,6 +298,10 @@ TEST_CASE("Rare shapes restart", "[model][PLAN-2][LC-12]") {
        Start::container,
        "1 unshare; 1 fork_usr1; 2 fork_usr1; 3 subreaper_on; 3 fork_usr1; 4 setsid; 4 fork_usr1; "
        "5 setsid; 5 fork_usr1; 5 exit; 3 setsid; 3 subreaper_off; 4 exit"},
+      {"two left a dead leader's session, the younger is no orphan, and both have children in it",
+       Start::subtree,
+       "100 fork; 101 setsid; 101 fork; 100 subreaper_on; 101 exit; 100 wait 101; 102 fork; "
+       "103 fork; 102 exit; 103 fork_usr1; 104 fork; 104 setsid; 103 setsid; 105 fork; 105 setsid"},
       {"a session's leader made siblings with its exit signal, then called execve",
        Start::container,
        "1 fork_usr1; 2 setsid; 2 clone_parent; 2 fork_usr1; 2 execve; 2 clone_parent; "
