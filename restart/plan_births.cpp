@@ -20,6 +20,7 @@ Status Planner::find_births() {
   CKPT_CHECK(find_execs());
   for (const bool fixed : {true, false}) CKPT_CHECK(lift_forced(fixed));
   lift_flexible();
+  CKPT_CHECK(find_execs());
   CKPT_CHECK(place_leaders());
   CKPT_CHECK(find_execs());
   find_birth_groups();

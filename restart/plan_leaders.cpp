@@ -136,7 +136,7 @@ void Planner::place_ghost(Id session, std::span<const std::pair<Id, std::uint32_
   const auto beside = [&](std::uint32_t x) {
     if (f_.parent[x] != own.anchor) return;
     own.first = std::min(own.first, x);
-    if (!can_be_orphan(x)) own.signal = static_cast<std::uint8_t>(image_.tasks[x].exit_signal);
+    if (!can_be_orphan(x)) own.signal = born_with(x);
   };
   for (const auto& [s, x] : members) beside(x);
   for (const std::uint32_t x : adopters.lifted) beside(x);

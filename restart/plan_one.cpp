@@ -99,10 +99,8 @@ void Planner::end_ghost(Actor ghost) {
 // Now; of who is not born yet, that which it is born with.
 std::uint8_t Planner::signal(Actor a) const {
   if (a.kind() == Actor::kGhost) return plan_.ghosts[a.index()].signal;
-  const auto before = execs_.find(a.index());
-  return before != execs_.end() && !called_setsid_[a.index()]
-             ? before->second
-             : static_cast<std::uint8_t>(image_.tasks[a.index()].exit_signal);
+  return called_setsid_[a.index()] ? static_cast<std::uint8_t>(image_.tasks[a.index()].exit_signal)
+                                   : born_with(a.index());
 }
 
 // Makes `child` as its sibling, which gets its exit signal.

@@ -11,17 +11,33 @@
 
 namespace ckpt::restart {
 
+std::uint8_t Planner::born_with(std::uint32_t i) const {
+  const auto before = execs_.find(i);
+  return before == execs_.end() ? static_cast<std::uint8_t>(image_.tasks[i].exit_signal)
+                                : before->second;
+}
+
+// As births of session leaders are found one after the other, so are these.
 Status Planner::find_execs() {
-  for (const auto& [session, x] : strangers()) {
-    const auto wanted = static_cast<std::uint8_t>(image_.tasks[x].exit_signal);
-    if (wanted == kSigChld || !alive_leader(session)) continue;
-    const std::uint32_t leader = f_.task[static_cast<std::size_t>(session)];
-    if (f_.parent[leader] != f_.parent[x] || image_.tasks[leader].exit_signal == wanted) continue;
-    if (image_.tasks[leader].exit_signal != kSigChld ||
-        execs_.try_emplace(leader, wanted).first->second != wanted)
-      return refuse(x, "its exit signal is that of no process that can have made it");
-  }
+  if (all_orphans_) return {};
+  for (const auto& [session, x] : strangers()) CKPT_CHECK(find_exec(x));
   return {};
+}
+
+// Must the leader of the session that `task` is born into have had its exit signal? And so on with
+// the leader, if it was born into another's session in the same way.
+Status Planner::find_exec(std::uint32_t task) {
+  const std::uint8_t signal = born_with(task);
+  const std::uint32_t parent = f_.parent[task];
+  if (signal == kSigChld) return {};
+  for (std::uint32_t t = task;;) {
+    const Id session = wanted(t);
+    if (!alive_leader(session) || was_in(parent, session)) return {};
+    t = f_.task[static_cast<std::size_t>(session)];
+    if (f_.parent[t] != parent || born_with(t) == signal) return {};
+    if (image_.tasks[t].exit_signal != kSigChld || !execs_.try_emplace(t, signal).second)
+      return refuse(task, "its exit signal is that of no process that can have made it");
+  }
 }
 
 // `leader`, which leads its session now.

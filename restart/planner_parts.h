@@ -73,7 +73,6 @@ class Planner {
   void place_ghost(Id session, std::span<const std::pair<Id, std::uint32_t>> members,
                    const Adopters& adopters);
   Status find_waits();
-  Status find_execs();
   [[nodiscard]] std::uint32_t branch(std::uint32_t task, std::uint32_t away_from) const;
   // The process that it is born below: its parent, unless it must float up to that later.
   [[nodiscard]] std::uint32_t cradle(std::uint32_t i) const {
@@ -168,6 +167,9 @@ class Planner {
   void float_up(Actor helper, std::uint32_t to);
 
   // plan_signal.cpp: siblings with different exit signals.
+  Status find_execs();
+  Status find_exec(std::uint32_t task);
+  [[nodiscard]] std::uint8_t born_with(std::uint32_t i) const;  // the exit signal
   void exec(std::uint32_t leader);
   Actor sibling_maker(Id session, Actor leader, std::uint8_t signal);
 

@@ -306,6 +306,9 @@ TEST_CASE("Rare shapes restart", "[model][PLAN-2][LC-12]") {
        Start::container,
        "1 fork_usr1; 2 setsid; 2 clone_parent; 2 fork_usr1; 2 execve; 2 clone_parent; "
        "3 clone_parent"},
+      {"the same, twice: the second leader was such a sibling of the first", Start::init,
+       "1 fork_usr1; 2 setsid; 2 clone_parent; 3 fork_usr1; 2 execve; 3 setsid; 3 clone_parent; "
+       "3 execve"},
       {"the same, in a deeper namespace than their parent's", Start::container,
        "1 clone_newpid; 1 setns 2; 1 fork_usr1; 3 setsid; 3 clone_parent; 3 execve; "
        "3 clone_parent"},
