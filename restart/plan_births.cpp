@@ -18,7 +18,7 @@ Status Planner::find_births() {
   for (std::uint32_t i = 1; i < f_.size(); ++i)
     all_orphans_ &= !f_.is_leader(i) || can_be_orphan(i);
   CKPT_CHECK(find_execs());
-  for (const bool fixed : {true, false}) CKPT_CHECK(lift_forced(fixed));
+  for (const bool must : {true, false}) CKPT_CHECK(lift_forced(must));
   lift_flexible();
   CKPT_CHECK(find_execs());
   CKPT_CHECK(place_leaders());
@@ -90,9 +90,9 @@ bool Planner::was_in(std::uint32_t task, Id session) const {
 // Lifts `task`'s parent into `session`, and on up the ancestry until there is no stranger left, or
 // one whose parent can adopt it. A dead leader can be below any parent, unless one of the session
 // is above that (`nested`). The first init of a namespace on the way adopts, which asks least of
-// the others, unless its own parent is in the session (and not `fixed`). False if an ancestor
+// the others, unless its own parent is in the session (and not `must`). False if an ancestor
 // cannot be lifted.
-bool Planner::lift(std::uint32_t task, Id session, bool nested, bool fixed) {
+bool Planner::lift(std::uint32_t task, Id session, bool nested, bool must) {
   const bool dead = session >= 0 && !alive_leader(session);
   const std::uint32_t leader =
       alive_leader(session) ? f_.task[static_cast<std::size_t>(session)] : kNoTask;
@@ -105,7 +105,7 @@ bool Planner::lift(std::uint32_t task, Id session, bool nested, bool fixed) {
     const bool can = can_lift(parent, session);
     if (can && birth_session_[parent] == session) break;
     if (init_adopts(parent, session) && can_be_orphan(t) &&
-        (fixed || !(can && was_in(f_.parent[parent], session))))
+        (must || !(can && was_in(f_.parent[parent], session))))
       break;
     if (!can) return false;
     t = parent;
@@ -152,8 +152,9 @@ bool Planner::comes_after(std::uint32_t task, std::uint32_t other) {
   return false;
 }
 
-// `fixed`: those whose exit signal no orphan has. The init of a namespace could adopt the others.
-Status Planner::lift_forced(bool fixed) {
+// `must`: only who cannot come to the parent in another way. An init that could adopt may be in one
+// session alone.
+Status Planner::lift_forced(bool must) {
   const auto list = strangers();
   for (auto at = list.begin(); at != list.end();) {
     const Id session = at->first;
@@ -163,16 +164,15 @@ Status Planner::lift_forced(bool fixed) {
       const std::uint32_t leader =
           session < 0 ? kNoTask : f_.task[static_cast<std::size_t>(session)];
       for (auto x = at; x != end; ++x) {
-        if (fixed == can_be_orphan(x->second)) continue;
         const std::uint32_t parent = f_.parent[x->second];
         if (leader != kNoTask && !f_.below(parent, leader) && !outside_of(parent, session))
           continue;
-        if (!lift(x->second, session, true, fixed))
+        if (!lift(x->second, session, true, must))
           return refuse(x->second, "it is in session " + id_text(image_, session) +
                                        ", which its ancestors left in a way that no history has");
       }
     } else {
-      CKPT_CHECK(lift_nested({at, end}, fixed));
+      CKPT_CHECK(lift_nested({at, end}, must));
     }
     at = end;
   }
@@ -180,14 +180,13 @@ Status Planner::lift_forced(bool fixed) {
 }
 
 // Members of a dead leader's session below other members, or where the leader cannot have been.
-Status Planner::lift_nested(std::span<const std::pair<Id, std::uint32_t>> members, bool fixed) {
+Status Planner::lift_nested(std::span<const std::pair<Id, std::uint32_t>> members, bool must) {
   std::uint32_t end = 0;
   for (const auto& [session, x] : members) {
     const bool nested = x < end;
     if (!nested) end = f_.end[x];
-    if (fixed == can_be_orphan(x)) continue;
     if (!nested && !outside_of(f_.parent[x], session)) continue;
-    if (!lift(x, session, nested, fixed))
+    if (!lift(x, session, nested, must))
       return refuse(x, "it is in session " + id_text(image_, session) +
                            ", which its ancestors left in a way that no history has");
   }

@@ -53,10 +53,10 @@ class Planner {
   Status find_births();
   void find_world();
   void find_sessions();
-  Status lift_forced(bool fixed);
-  Status lift_nested(std::span<const std::pair<Id, std::uint32_t>> members, bool fixed);
+  Status lift_forced(bool must);
+  Status lift_nested(std::span<const std::pair<Id, std::uint32_t>> members, bool must);
   void lift_flexible();
-  bool lift(std::uint32_t task, Id session, bool nested, bool fixed);
+  bool lift(std::uint32_t task, Id session, bool nested, bool must);
   [[nodiscard]] bool can_lift(std::uint32_t leader, Id session) const;
   [[nodiscard]] bool was_in(std::uint32_t task, Id session) const;
   bool lift_leader(std::uint32_t leader, Id session);

@@ -302,6 +302,11 @@ TEST_CASE("Rare shapes restart", "[model][PLAN-2][LC-12]") {
        Start::subtree,
        "100 fork; 101 setsid; 101 fork; 100 subreaper_on; 101 exit; 100 wait 101; 102 fork; "
        "103 fork; 102 exit; 103 fork_usr1; 104 fork; 104 setsid; 103 setsid; 105 fork; 105 setsid"},
+      {"an init adopted a member of one session, and a child with an exit signal was born in "
+       "another",
+       Start::init,
+       "1 fork_usr1; 2 setsid; 2 fork; 2 exit; 3 unshare; 3 fork; 4 fork_usr1; 5 fork_usr1; "
+       "3 setsid; 6 execve; 5 setsid; 1 wait 2; 3 fork_usr1; 7 clone_newpid; 4 setsid; 7 exit"},
       {"a session's leader made siblings with its exit signal, then called execve",
        Start::container,
        "1 fork_usr1; 2 setsid; 2 clone_parent; 2 fork_usr1; 2 execve; 2 clone_parent; "
