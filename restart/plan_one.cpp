@@ -119,7 +119,11 @@ Status Planner::birth(Actor creator, std::uint32_t child, Birth why, bool siblin
     return refuse(child, "its namespace is not below that of the process that must create it");
   const Id id = birth_group_[child];
   Actor grouper;  // a helper that joins the group for the creator
-  if (id != kFree && group(creator) != id && !into_group(creator, id)) {
+  // A deputy stays in a group that it could not come back to.
+  const bool stays = creator.kind() == Actor::kGhost &&
+                     plan_.ghosts[creator.index()].why == Why::deputy &&
+                     !sees(ns(creator), group(creator));
+  if (id != kFree && group(creator) != id && (stays || !into_group(creator, id))) {
     grouper = ghost(creator, carrier_of(child, ns(creator)), sibling);
     // Its child is to be a sibling of it.
     if (!into_group(grouper, id))

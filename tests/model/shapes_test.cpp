@@ -307,6 +307,9 @@ TEST_CASE("Rare shapes restart", "[model][PLAN-2][LC-12]") {
        Start::init,
        "1 fork_usr1; 2 setsid; 2 fork; 2 exit; 3 unshare; 3 fork; 4 fork_usr1; 5 fork_usr1; "
        "3 setsid; 6 execve; 5 setsid; 1 wait 2; 3 fork_usr1; 7 clone_newpid; 4 setsid; 7 exit"},
+      {"a deputy is in a group that it cannot name, and makes children in two", Start::init,
+       "1 fork_usr1; 2 unshare; 1 fork_usr1; 2 setpgid 2 2; 1 setsid; 1 fork_usr1; "
+       "2 clone_parent; 3 clone_parent"},
       {"a session's leader made siblings with its exit signal, then called execve",
        Start::container,
        "1 fork_usr1; 2 setsid; 2 clone_parent; 2 fork_usr1; 2 execve; 2 clone_parent; "
