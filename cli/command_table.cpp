@@ -17,14 +17,16 @@ CommandSpec dump() {
   c.name = "dump";
   c.summary = "(--pid PID | --history FILE) [-o IMAGE]   save processes in an image";
   c.usage =
-      "--pid PID --leave-running [-o IMAGE] [--container | --subtree]\n"
-      "--pid PID --leave-stopped [-o IMAGE] [--container | --subtree]\n"
+      "--pid PID [-o IMAGE] [--leave-running | --leave-stopped] [--no-memory]\n"
+      "          [--container | --subtree]\n"
       "--history FILE [--at LINE] [-o IMAGE] [--container | --subtree]";
   c.text =
       "Saves a process and all its descendants in an image: the live one with this PID, or the\n"
-      "first one of a history, which is the text that strace -f writes. Images hold the tree, its\n"
-      "ids and its open files, but no memory and no registers yet; so live processes are never\n"
-      "ended, and must be left running or stopped.";
+      "first one of a history, which is the text that strace -f writes. Live processes are "
+      "frozen,\n"
+      "saved with their memory and registers, and ended once the image is safe on disk. If "
+      "something\n"
+      "in them cannot be saved, all of it is named, and they go on.";
   c.options = {{'p', "pid", "PID", "the live process PID and all its descendants"},
                {0, "history", "FILE", "the processes of a strace log; - is standard input"},
                {0, "at", "LINE", "the history as it stood after this line, not at its end"},
@@ -33,8 +35,11 @@ CommandSpec dump() {
                 "ckpt-PID.ckpt if standard output is a terminal"},
                {0, "container", "", "insist on a whole pid namespace without outside ids"},
                {0, "subtree", "", "do not, even where it would be one"},
-               {0, "leave-running", "", "the processes go on; none is disturbed"},
-               {0, "leave-stopped", "", "the processes are stopped first, and stay so"},
+               {0, "leave-running", "", "the processes go on afterwards"},
+               {0, "leave-stopped", "", "the processes are stopped afterwards"},
+               {0, "no-memory", "",
+                "the tree, its ids and open files alone; with --leave-running\n"
+                "no process is disturbed"},
                kQuiet,
                kVerbose,
                kColor,
@@ -50,30 +55,35 @@ CommandSpec restore() {
   CommandSpec c;
   c.name = "restore";
   c.summary = "IMAGE [--plan | --rehearse]               bring an image back";
-  c.usage = "IMAGE [--plan | --rehearse] [--here | --no-pids] [--eager-files] [--json]";
+  c.usage =
+      "IMAGE [--here | --no-pids] [--detach]\n"
+      "IMAGE (--plan | --rehearse [--touch|--eager-files]) [--here|--no-pids] [--json]";
   c.text =
       "Rehearses the restore in a simulated kernel: plans the system calls that make the tree\n"
-      "again, carries them out there, and compares what comes out with the image. Images hold no\n"
-      "memory and no registers yet, so the rehearsed machine is the result; it is shown.";
+      "again, carries them out there, and compares what comes out with the image. Then it does so\n"
+      "for real, waits for the root process, and exits with its status (128+N if signal N ended\n"
+      "it; its own failures are 125). Of an image without memory, as a history's, the rehearsed\n"
+      "machine is the result; it is shown. Root is needed, or CAP_SYS_ADMIN.";
   c.options = {{0, "plan", "", "print the steps and what would go wrong; change nothing"},
                {0, "rehearse", "", "stop after the rehearsal and show the tree"},
+               {0, "touch", "",
+                "with --rehearse: reopen the regular files and directories for real, and\n"
+                "show every descriptor, live or never needed"},
                {0, "here", "",
                 "into the present pid namespace with the original numbers:\n"
                 "name every number that is taken, and by whom"},
                {0, "no-pids", "",
                 "with new numbers, in the present pid namespace;\n"
                 "for images with one pid namespace"},
+               {0, "detach", "", "return as soon as the processes run"},
                {0, "eager-files", "", "reopen every file at once, not each at its first use"},
                kJson,
                kQuiet,
                kVerbose,
                kColor,
                kHelp};
-  c.exclusive = {{"plan", "rehearse"},
-                 {"plan", "json"},
-                 {"plan", "eager-files"},
-                 {"here", "no-pids"},
-                 {"quiet", "verbose"}};
+  c.exclusive = {{"plan", "rehearse", "detach"}, {"plan", "json"},    {"plan", "eager-files"},
+                 {"touch", "eager-files"},       {"here", "no-pids"}, {"quiet", "verbose"}};
   c.operand = "IMAGE";
   c.min_operands = c.max_operands = 1;
   return c;
@@ -82,13 +92,14 @@ CommandSpec restore() {
 CommandSpec inspect() {
   CommandSpec c;
   c.name = "inspect";
-  c.summary = "IMAGE [--tree|--pids|--fds|--records]     look at an image";
-  c.usage = "IMAGE [--tree | --pids | --fds | --records] [--pid PID] [--json]";
+  c.summary = "IMAGE [--tree|--pids|--fds|--maps|...]    look at an image";
+  c.usage = "IMAGE [--tree | --pids | --fds | --maps | --records] [--pid PID] [--json]";
   c.text = "Shows what an image holds: without options a summary and the tree.";
   c.options = {
       {0, "tree", "", "the tree alone, with all ghosts"},
       {0, "pids", "", "all pid objects: numbers at every level, and who uses them"},
       {0, "fds", "", "the open files of each process"},
+      {0, "maps", "", "the mappings of each process, and how much of them is in the image"},
       {0, "records", "", "the records, one on a line; of a damaged image up to the damage"},
       {'p', "pid", "PID", "this process alone (its number in the root namespace)"},
       kJson,
@@ -96,7 +107,7 @@ CommandSpec inspect() {
       {'v', "verbose", "", "the tree with a line for each thread"},
       kColor,
       kHelp};
-  c.exclusive = {{"tree", "pids", "fds", "records"}, {"quiet", "verbose"}};
+  c.exclusive = {{"tree", "pids", "fds", "maps", "records"}, {"quiet", "verbose"}};
   c.operand = "IMAGE";
   c.min_operands = c.max_operands = 1;
   return c;

@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/dump_source.h"
 #include "cli/image_io.h"
+#include "cli/live_tree.h"
 #include "cli/stop_tree.h"
 #include "core/checkpoint.h"
 
@@ -53,7 +54,7 @@ Status check_usage(const Arguments& a) {
   if (a.has("at") && !a.has("history"))
     return usage_error("option --at needs --history", "live processes have no past", hint);
   if (a.has("at")) CKPT_CHECK(parse_number("at", a.value("at"), 1, UINT64_MAX));
-  for (const char* name : {"leave-running", "leave-stopped"})
+  for (const char* name : {"leave-running", "leave-stopped", "no-memory"})
     if (a.has(name) && a.has("history"))
       return usage_error(std::string("option --") + name + " is for --pid",
                          "a history has no live processes", hint);
@@ -70,6 +71,7 @@ core::CheckpointOptions checkpoint_options(const Arguments& a, const DumpSource&
   if (a.has("container")) o.mode = format::kModeContainer;
   if (a.has("subtree")) o.mode = format::kModeSubtree;
   o.origin = source.origin;
+  o.bodies = source.bodies;
   o.ends = a.has("pid") && !a.has("leave-running");
   o.strays = source.strays;
   return o;
@@ -117,8 +119,13 @@ void end_in_error(ImageOutput& output, const Error& error) {
 }
 
 Result<DumpSource> make_source(const Console& console, const Arguments& a,
-                               std::optional<std::uint64_t> pid, StoppedTree* stopped) {
+                               std::optional<std::uint64_t> pid, StoppedTree* stopped,
+                               std::unique_ptr<LiveTree>* live) {
   if (!pid) return history_source(console, a);
+  if (!a.has("no-memory")) {
+    CKPT_TRY(*live, LiveTree::capture(console, static_cast<pid_t>(*pid), !a.has("leave-running")));
+    return (*live)->source(console);
+  }
   if (!a.has("leave-stopped")) return mirror_source(console, static_cast<pid_t>(*pid));
   CKPT_CHECK(stopped->stop(static_cast<pid_t>(*pid)));
   CKPT_TRY(DumpSource source, mirror_source(console, static_cast<pid_t>(*pid)));
@@ -132,9 +139,10 @@ Status dump(const Console& console, const Arguments& a, std::optional<std::uint6
   if (a.has("output") || !is_terminal(STDOUT_FILENO)) {
     CKPT_TRY(output, ImageOutput::open(a.has("output") ? a.value("output") : "-"));
   }
-  StoppedTree stopped;  // lets the processes go on unless keep() is called
+  StoppedTree stopped;             // lets the processes go on unless keep() is called
+  std::unique_ptr<LiveTree> live;  // likewise
   Status done = [&]() -> Status {
-    CKPT_TRY(const DumpSource source, make_source(console, a, pid, &stopped));
+    CKPT_TRY(const DumpSource source, make_source(console, a, pid, &stopped, &live));
     if (!output) {
       CKPT_TRY(output, ImageOutput::open(default_output(*source.root)));
     }
@@ -146,7 +154,11 @@ Status dump(const Console& console, const Arguments& a, std::optional<std::uint6
       end_in_error(*output, done.error());
     return done;
   }
-  if (const std::size_t n = stopped.keep(); n > 0)
+  std::size_t n = stopped.keep();
+  if (live && a.has("leave-stopped")) n = live->leave_stopped();
+  if (live && !a.has("leave-stopped") && !a.has("leave-running"))
+    console.note(count_of(live->end(), "process", "processes") + " ended");
+  if (n > 0)
     console.note(count_of(n, "process", "processes") + " stopped; kill -CONT lets them go on");
   return {};
 }
@@ -158,9 +170,9 @@ Result<int> run_dump(Console& console, const Arguments& a) {
   std::optional<std::uint64_t> pid;
   if (a.has("pid")) {
     CKPT_TRY(pid, parse_number("pid", a.value("pid"), 1, 4194304));
-    if (!a.has("leave-running") && !a.has("leave-stopped"))
+    if (a.has("no-memory") && !a.has("leave-running") && !a.has("leave-stopped"))
       return cannot("will not end the processes",
-                    "images hold no memory and no registers yet, so all would be lost",
+                    "with --no-memory the image cannot bring them back",
                     "give --leave-running or --leave-stopped");
   }
   // A reader that goes away is an error like any other, so that stopped processes go on.

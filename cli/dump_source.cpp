@@ -45,6 +45,11 @@ void tell_history(const Console& console, const sim::History& h) {
       names += (names.empty() ? "" : ", ") + name + " " + std::to_string(n);
     console.note("passed over: " + names);
   }
+  if (console.verbose) {
+    const core::FileCounts& counts = h.machine->files().counts;
+    console.note("lazy files: " + count_of(counts.gives, "handle") + " given at forks, " +
+                 count_of(counts.reopens, "fd") + " reopened");
+  }
   constexpr std::size_t kShown = 5;
   const std::size_t shown =
       console.verbose ? h.warnings.size() : std::min(h.warnings.size(), kShown);
@@ -79,6 +84,10 @@ Result<DumpSource> history_source(const Console& console, const Arguments& a) {
 
 Result<DumpSource> mirror_source(const Console& console, pid_t pid) {
   CKPT_TRY(const host::TreeSnapshot snapshot, host::snapshot_tree(pid));
+  return mirrored(console, snapshot);
+}
+
+Result<DumpSource> mirrored(const Console& console, const host::TreeSnapshot& snapshot) {
   auto mirror = host::mirror(snapshot);
   if (mirror.has_error()) return mirror.error();
   const auto owner = std::make_shared<host::Mirror>(std::move(*mirror));

@@ -8,6 +8,7 @@
 
 #include "cli/options.h"
 #include "core/checkpoint.h"
+#include "core/host/snapshot.h"
 #include "core/machine.h"
 
 namespace ckpt::cli {
@@ -17,10 +18,14 @@ struct DumpSource {
   core::Machine* machine = nullptr;
   core::Process* root = nullptr;
   core::Origin origin;
-  std::vector<std::string> strays;  // for core::CheckpointOptions
+  core::TaskBodies* bodies = nullptr;  // memory, registers: of live processes
+  std::vector<std::string> strays;     // for core::CheckpointOptions
 };
 
-// Mirrors the tree of --pid; tells what was left out. The processes go on.
+// The machine of a snapshot, with what a user should be told of it.
+Result<DumpSource> mirrored(const Console& console, const host::TreeSnapshot& snapshot);
+
+// Mirrors the tree of --pid, without memory; tells what was left out. The processes go on.
 Result<DumpSource> mirror_source(const Console& console, pid_t pid);
 // Replays --history up to --at; tells what was passed over.
 Result<DumpSource> history_source(const Console& console, const Arguments& arguments);

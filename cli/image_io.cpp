@@ -65,12 +65,13 @@ Error in_image(Error error, const std::string& name) {
   return error;
 }
 
-Result<LoadedImage> load_image(const Console& console, const std::string& path) {
+Result<LoadedImage> load_image(const Console& console, const std::string& path,
+                               format::PageSink* pages) {
   CKPT_TRY(const Input in, Input::open(path));
   Progress progress(console, "reading " + in.name(), "bytes", in.size());
   CountedSource bytes(in.fd(), progress);
   format::StreamReader reader(bytes);
-  Result<format::Image> image = format::read_image(reader);
+  Result<format::Image> image = format::read_image(reader, pages);
   if (image.has_error()) return in_image(image.error(), in.name());
   if (const Status valid = restart::validate(*image); valid.has_error())
     return in_image(valid.error(), in.name());

@@ -53,8 +53,9 @@ struct LoadedImage {
   std::uint64_t bytes = 0;  // of the image as it was read
 };
 
-// Reads and validates. Errors name the image.
-Result<LoadedImage> load_image(const Console& console, const std::string& path);
+// Reads and validates. Errors name the image. Page contents go to `pages`, if that is given.
+Result<LoadedImage> load_image(const Console& console, const std::string& path,
+                               format::PageSink* pages = nullptr);
 
 // Puts the name of the image at the front of the detail.
 Error in_image(Error error, const std::string& name);

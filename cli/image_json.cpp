@@ -53,14 +53,14 @@ class ImageJson {
     if (only_) choose();
   }
 
-  void print(const json::object& extra) {
+  void print(const json::object& extra, bool leave_open) {
     head();
     namespaces();
     pids();
     tasks();
     files();
     for (const auto& [key, value] : extra) member(out_, key, value);
-    out_ << "\n}\n";
+    out_ << (leave_open ? ",\n" : "\n}\n");
   }
 
  private:
@@ -292,8 +292,8 @@ std::vector<std::string> open_flags(std::uint32_t flags) {
 }
 
 void print_json(Out& out, const ImageFacts& facts, const ProcessFacts* only,
-                const json::object& extra) {
-  ImageJson(out, facts, only).print(extra);
+                const json::object& extra, bool leave_open) {
+  ImageJson(out, facts, only).print(extra, leave_open);
 }
 
 }  // namespace ckpt::cli

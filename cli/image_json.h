@@ -10,9 +10,9 @@
 namespace ckpt::cli {
 
 // `extra` is added to the object at its end ("ghosts", "reopens"); `only` cuts tasks, pids and
-// files down to those of one process.
+// files down to those of one process. `leave_open`: an "error" is to end the object.
 void print_json(Out& out, const ImageFacts& facts, const ProcessFacts* only,
-                const boost::json::object& extra = {});
+                const boost::json::object& extra = {}, bool leave_open = false);
 
 // "regular", "pipe", ...: files[].type.
 const char* file_type_name(const format::File& file);

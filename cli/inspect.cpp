@@ -34,6 +34,8 @@ Result<int> run_inspect(Console& console, const Arguments& a) {
     print_pids(out, console.style, facts, only);
   } else if (a.has("fds")) {
     print_fds(out, console.style, facts, only);
+  } else if (a.has("maps")) {
+    print_maps(out, console.style, facts, only);
   } else {
     const bool tree_only = a.has("tree") || only;
     if (!tree_only) print_summary(out, console.style, facts, loaded);

@@ -1,6 +1,7 @@
-// ckpt restore: plans, rehearses, and (as images hold no memory and no registers yet) ends there.
+// ckpt restore: plans, rehearses, and brings the processes back if the image holds what that takes.
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 
 #include "cli/commands.h"
 #include "cli/file_findings.h"
@@ -8,6 +9,8 @@
 #include "cli/image_io.h"
 #include "cli/image_json.h"
 #include "cli/rehearsal.h"
+#include "cli/restore_real.h"
+#include "cli/touch.h"
 #include "cli/tree_view.h"
 #include "restart/print_plan.h"
 #include "restart/renumber.h"
@@ -81,21 +84,24 @@ Result<int> show_plan(Console& console, const LoadedImage& loaded,
   return 0;
 }
 
-void show_machine(Console& console, const restart::Rehearsal& r) {
+void show_machine(Console& console, const restart::Rehearsal& r, const Touch* touch) {
   const ImageFacts facts(r.restored);
   if (console.json) {
     boost::json::array ghosts(r.ghosts.begin(), r.ghosts.end());
-    print_json(console.out, facts, nullptr,
-               {{"ghosts", std::move(ghosts)}, {"reopens", r.reopens}, {"rehearsed", true}});
+    boost::json::object more{
+        {"ghosts", std::move(ghosts)}, {"reopens", r.reopens}, {"rehearsed", true}};
+    if (touch) more["touched"] = touch->json();
+    console.json_open = touch && touch->status().has_error();
+    print_json(console.out, facts, nullptr, more, console.json_open);
     return;
   }
+  if (touch) return touch->print(console.out, console.style, facts);
   print_tree(console.out, console.style, facts, {console.verbose, SIZE_MAX, nullptr});
 }
 
-}  // namespace
-
-Result<int> run_restore(Console& console, const Arguments& a) {
-  CKPT_TRY(LoadedImage loaded, load_image(console, a.operands[0]));
+// `pages`: of an image that is to be restored for real.
+Result<int> restore(Console& console, const Arguments& a, LoadedImage& loaded,
+                    const restart::PageStore* pages) {
   if (a.has("no-pids")) {
     // Which numbers, the kernel will choose; the rehearsal's count up from 2.
     CKPT_TRY(loaded.image, restart::renumber(loaded.image));
@@ -106,6 +112,8 @@ Result<int> run_restore(Console& console, const Arguments& a) {
   if (a.has("plan")) return show_plan(console, loaded, taken);
   restart::RehearsalOptions options;
   options.eager_files = a.has("eager-files");
+  std::optional<Touch> touch;
+  if (a.has("touch")) touch.emplace(loaded.image).join(options);
   const auto rehearsal = rehearse(console, loaded, std::move(options));
   if (rehearsal.has_error()) return in_image(rehearsal.error(), loaded.name);
   console.note("rehearsed: " + count_of(rehearsal->restored.tree.size(), "task") + " in " +
@@ -116,10 +124,42 @@ Result<int> run_restore(Console& console, const Arguments& a) {
     for (const std::string& line : taken_lines(taken)) console.note("taken: " + line);
     return here_error(taken);
   }
+  if (pages) {
+    if (console.json) show_machine(console, *rehearsal, nullptr);
+    console.out.flush();
+    return restore_for_real(console, a, loaded, *pages);
+  }
   if (!a.has("rehearse"))
-    console.note("images hold no memory and no registers yet: the rehearsed machine is the result");
-  show_machine(console, *rehearsal);
+    console.note("the image holds no memory: the rehearsed machine is the result");
+  show_machine(console, *rehearsal, touch ? &*touch : nullptr);
+  if (touch) CKPT_CHECK(touch->status());
   return 0;
+}
+
+// The status of a command that stands for another, as env(1) and timeout(1) have it.
+constexpr int kOwnFailure = 125;
+
+}  // namespace
+
+Result<int> run_restore(Console& console, const Arguments& a) {
+  if (a.has("touch") && !a.has("rehearse"))
+    return usage_error("option --touch needs --rehearse", "a restore opens all files itself",
+                       "see ckpt restore --help");
+  const bool may_be_real = !a.has("plan") && !a.has("rehearse");
+  std::unique_ptr<restart::PageStore> pages;
+  if (may_be_real) {
+    CKPT_TRY(pages, restart::PageStore::create());
+  }
+  CKPT_TRY(LoadedImage loaded, load_image(console, a.operands[0], pages.get()));
+  const bool real = may_be_real && loaded.image.has_memory();
+  if (a.has("detach") && !real)
+    return cannot("cannot detach", "the image holds no memory: nothing of it will run",
+                  "restore without --detach to see the rehearsed machine");
+  Result<int> done = restore(console, a, loaded, real ? pages.get() : nullptr);
+  if (!real || a.has("detach") || !done.has_error()) return done;
+  console.out.flush();
+  console.error(done.error());
+  return kOwnFailure;
 }
 
 }  // namespace ckpt::cli

@@ -49,6 +49,14 @@ std::string files(const format::Image& image) {
   return s;
 }
 
+std::string memory(const format::Image& image) {
+  std::uint64_t pages = 0;
+  for (const format::ImageMm& mm : image.process.mms) pages += mm.pages;
+  for (const format::ImageShm& shm : image.process.shms) pages += shm.pages;
+  return human_size(pages * format::kPageSize) + " in " +
+         count_of(image.process.mms.size(), "address space") + ", with registers";
+}
+
 }  // namespace
 
 void print_summary(Out& out, const Style& style, const ImageFacts& facts,
@@ -80,6 +88,7 @@ void print_summary(Out& out, const Style& style, const ImageFacts& facts,
                            count_of(deepest + 1, "level"));
   }
   if (!image.file_tables.empty()) line("files", files(image));
+  if (image.has_memory()) line("memory", memory(image));
   out << "\n";
 }
 

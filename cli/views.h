@@ -16,6 +16,9 @@ void print_pids(Out& out, const Style& style, const ImageFacts& facts, const Pro
 // The open files of each process, as lsof(8) would show them; with `only`, of this process.
 void print_fds(Out& out, const Style& style, const ImageFacts& facts, const ProcessFacts* only);
 
+// The mappings of each process and how much of them is in the image; with `only`, of this process.
+void print_maps(Out& out, const Style& style, const ImageFacts& facts, const ProcessFacts* only);
+
 // All records of the image at `path`, a line each, up to the first damage, which is returned.
 // `pid`: only the records of this process, and those of objects that it is the first to use.
 Status print_records(Console& console, const std::string& path, std::optional<std::int32_t> pid);

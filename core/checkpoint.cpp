@@ -246,6 +246,7 @@ std::uint64_t Checkpoint::features() const {
   if (namespaces_.size() > 1) bits |= kFeatureNestedNs;
   if (has_files_) bits |= kFeatureFiles;
   if (has_unknown_) bits |= kFeatureUnknownIds;
+  if (options_.bodies) bits |= kFeatureMemory;
   return bits;
 }
 

@@ -24,9 +24,26 @@ struct Origin {
   std::string release, version, machine, nodename;
 };
 
+// What the tasks of a machine are made of beyond the model: memory, registers, signals,
+// credentials. Whoever mirrored the machine knows it.
+class TaskBodies {
+ public:
+  virtual ~TaskBodies() = default;
+  // PLATFORM.
+  virtual void write_platform(format::RecordSink& out) = 0;
+  // Fields of TASK that the model does not have. For living tasks.
+  virtual void fill(const Task& task, format::Task& record) = 0;
+  // The objects not seen before and the thread's records, for a living task; sets its references.
+  virtual void write_task(format::RecordSink& out, const Task& task, ObjHash& objhash,
+                          format::TaskObjs& objs) = 0;
+  // Contents, after all tasks: pipes and pages.
+  virtual Status write_contents(format::RecordSink& out, const ObjHash& objhash) = 0;
+};
+
 struct CheckpointOptions {
   std::optional<format::Mode> mode;  // none: container where it can be (LC-6), else subtree
   Origin origin;
+  TaskBodies* bodies = nullptr;  // none: an image without memory
   bool ends = false;  // the processes are to end once the image is safe
   // Members of the tree's pid namespaces that are no part of the machine, a phrase each: see
   // hazards(). Those that the machine holds are found.

@@ -19,11 +19,16 @@ Status Checkpoint::write(RecordSink& out) {
   write_pids(out);
   write_tree(out);
   write_namespaces(out);
+  if (options_.bodies) options_.bodies->write_platform(out);
   for_each_ahead(
       order_, [](const Process& p) { __builtin_prefetch(p.leader); },
       [&](const Process& p) {
         for (const Task& task : p.threads) write_task(out, task);
       });
+  if (options_.bodies) {
+    out.new_frame();
+    CKPT_CHECK(options_.bodies->write_contents(out, objhash_));
+  }
   Tail tail{};
   tail.magic = kTailMagic;
   out.record(RecordType::tail, tail);
@@ -123,6 +128,7 @@ void Checkpoint::write_task(RecordSink& out, const Task& task) {
   if (task.exited) r.exit_state = kExitZombie;
   r.exit_code = p.zombie || p.exiting ? p.exit_code : 0;
   r.exit_signal = p.leader == &task ? static_cast<std::uint32_t>(p.exit_signal) : 0;
+  if (options_.bodies && !task.exited) options_.bodies->fill(task, r);
   out.record(RecordType::task, r);
   out.record(RecordType::string, task.comm.data(), task.name().size() + 1);
 
@@ -139,6 +145,7 @@ void Checkpoint::write_task(RecordSink& out, const Task& task) {
   TaskObjs objs{};
   objs.files_objref = p.files ? write_files(out, *p.files) : 0;
   objs.fs_objref = p.fs ? write_fs(out, *p.fs) : 0;
+  if (options_.bodies) options_.bodies->write_task(out, task, objhash_, objs);
   out.record(RecordType::task_objs, objs);
 }
 

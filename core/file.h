@@ -41,8 +41,7 @@ class File : public SharedObject {
 
   // Over what changes while it is open: offset, flags, and what is learned of type, mode and size.
   mutable RankedMutex<LockRank::file> lock;
-  Ref<FileServer>
-      server;  // null until it is first opened. Changed by FileDomain::server_of() alone
+  Ref<FileServer> server;  // null until it is first opened. Changed by FileDomain alone
 };
 
 // File system context (fs_struct): shared under CLONE_FS, else copied by fork.

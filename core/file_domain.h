@@ -44,6 +44,8 @@ class FileDomain : public SharedObject {
   // The server that speaks for what `file` is open on; made at the first call. The ends of a pipe
   // have one in common.
   [[nodiscard]] Ref<FileServer> server_of(File& file);
+  // Makes `server` the one that speaks for `file`, which must not have one yet.
+  void serve(File& file, Ref<FileServer> server);
   // A pending fd's entry for a file that no process has open yet: what restart fills tables with.
   [[nodiscard]] Ref<LazyHolder> hold(const Ref<File>& file);
 

@@ -50,6 +50,12 @@ Ref<FileServer> FileDomain::server_of(File& file) {
   return file.server;
 }
 
+void FileDomain::serve(File& file, Ref<FileServer> server) {
+  const std::lock_guard guard(lock_);
+  CKPT_ASSERT(!file.server && !file.pipe);
+  file.server = std::move(server);
+}
+
 Ref<LazyHolder> FileDomain::hold(const Ref<File>& file) {
   return server_of(*file)->hold(file);
 }

@@ -105,10 +105,11 @@ void Machine::make_zombie(Process& process, std::uint32_t exit_code) {
   process.zombie = true;
   process.stopped = false;
   process.exit_code = exit_code;
-  process.files = nullptr;
-  process.fs = nullptr;
+  // Nobody shall see it closing its files.
   if (process.client) fd_server_->retire(process.tgid->nr_at(0));
   process.client = nullptr;
+  process.files = nullptr;
+  process.fs = nullptr;
 }
 
 void Machine::release(Process& process) {
@@ -210,7 +211,7 @@ void Machine::publish(Process& process) {
   process.client->set_name(process.leader->name());
 }
 
-void Machine::set_environment(Process& process, std::string environment) {
+void Machine::set_environment(Process& process, std::optional<std::string> environment) {
   if (process.client) process.client->set_environment(std::move(environment));
 }
 

@@ -79,9 +79,9 @@ class Machine {
   // Tells the server of a process that has just been made up, or has another table or name. To be
   // called by whoever changes them.
   void publish(Process& process);
-  // What execve was given, NUL-terminated strings in a row; its children inherit it. It is kept for
-  // the server alone.
-  void set_environment(Process& process, std::string environment);
+  // What execve was given, NUL-terminated strings in a row; its children inherit it. None: it is
+  // not known. It is kept for the server alone.
+  void set_environment(Process& process, std::optional<std::string> environment);
 
   // Counts the changes to the tree and its ids: two equal readings, and nothing came, went, moved.
   [[nodiscard]] std::uint64_t changes() const { return changes_; }

@@ -74,6 +74,34 @@ bool visit_record_struct(std::uint32_t type, F&& f) {
       return call(std::type_identity<PidNsMap>{});
     case task_kin:
       return call(std::type_identity<TaskKin>{});
+    case thread:
+      return call(std::type_identity<Thread>{});
+    case cpu:
+      return call(std::type_identity<Cpu>{});
+    case cred:
+      return call(std::type_identity<Cred>{});
+    case task_creds:
+      return call(std::type_identity<TaskCreds>{});
+    case pipe_buf:
+      return call(std::type_identity<PipeBuf>{});
+    case mm:
+      return call(std::type_identity<Mm>{});
+    case vma:
+      return call(std::type_identity<Vma>{});
+    case pgarr:
+      return call(std::type_identity<Pgarr>{});
+    case sighand:
+      return call(std::type_identity<Sighand>{});
+    case signal:
+      return call(std::type_identity<Signal>{});
+    case signal_task:
+      return call(std::type_identity<SignalTask>{});
+    case sigpending:
+      return call(std::type_identity<Sigpending>{});
+    case platform:
+      return call(std::type_identity<Platform>{});
+    case posix_timer:
+      return call(std::type_identity<PosixTimer>{});
     case tail:
       return call(std::type_identity<Tail>{});
     case container:

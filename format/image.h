@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "format/process_image.h"
 #include "format/record_io.h"
 
 namespace ckpt::format {
@@ -81,12 +82,14 @@ struct Image {
   std::vector<ImageFile> files;
   std::vector<ImageFileTable> file_tables;
   std::vector<ImageFs> fs;
+  ProcessImage process;  // memory, registers, signals, credentials
 
   [[nodiscard]] std::uint32_t ns_of(std::size_t pid_index) const {
     return pid_ns.empty() ? 0 : pid_ns[pid_index];
   }
   [[nodiscard]] std::string_view comm(std::size_t task) const;
   [[nodiscard]] TaskKin kin_of(std::size_t task) const;
+  [[nodiscard]] bool has_memory() const { return (header.features & kFeatureMemory) != 0; }
   [[nodiscard]] bool zombie(std::size_t task) const {
     return tasks[task].exit_state == kExitZombie;
   }
@@ -94,7 +97,8 @@ struct Image {
 
 // Reads all records through TAIL. Errors: as RecordSource::next(), and kind damaged for a record
 // out of place, of a wrong length, an unknown type, a reference to nothing, a count that its bytes
-// do not hold, or an image from a newer version (which names both versions).
-Result<Image> read_image(RecordSource& source);
+// do not hold, or an image from a newer version (which names both versions). Page contents go to
+// `pages`, whose errors are passed on; without one they are checked and dropped.
+Result<Image> read_image(RecordSource& source, PageSink* pages = nullptr);
 
 }  // namespace ckpt::format

@@ -1,6 +1,6 @@
 // The reader behind read_image(): one record of look-ahead over a RecordSource. Internal to
 // format/. read_image.cpp reads the head, pids and tree; read_tasks.cpp the tasks and their
-// objects.
+// objects; read_process.cpp what they are made of; read_pages.cpp the contents after them.
 //
 // Invariant: record_ is the first record not yet taken; whoever reads its payload does so before
 // advance(). Every reference is checked when it is read, so objects stand before their users.
@@ -13,7 +13,7 @@ namespace ckpt::format {
 
 class ImageReader {
  public:
-  explicit ImageReader(RecordSource& source) : source_(source) {}
+  ImageReader(RecordSource& source, PageSink* pages) : source_(source), pages_(pages) {}
   Result<Image> read();
 
  private:
@@ -58,13 +58,40 @@ class ImageReader {
   Status read_fs(std::int32_t ref);
   Status read_task_objs();
 
+  // read_process.cpp
+  Status read_platform();
+  Status take_bytes(std::size_t least, std::size_t most, std::vector<std::byte>& out);
+  template <class T>
+  Status take_array(std::size_t count, std::vector<T>& out);
+  Status read_process_object(const Objref& announced);
+  Status read_mm(std::int32_t ref);
+  Status read_vma(ImageMm& mm);
+  Status check_vma(const ImageMm& mm, const Vma& vma) const;
+  Status define_shm(const Vma& vma);
+  Status read_sighand(std::int32_t ref);
+  Status read_signal(std::int32_t ref);
+  Status read_pending(std::vector<Siginfo>& out);
+  Status read_cred(std::int32_t ref);
+  Status read_thread();
+  Status check_process_objs(const TaskObjs& objs) const;
+
+  // read_pages.cpp
+  Status read_contents();
+  Status read_pipe();
+  Status read_pages();
+  Status check_page_ref(const PageRef& ref, std::uint64_t nr_pages) const;
+  void count_pages(const PageRef& ref, const std::vector<std::uint64_t>& hashes);
+
   RecordSource& source_;
+  PageSink* pages_;
   RecordView record_;
   Image image_;
   Objrefs refs_;
   std::uint64_t vpids_ = 0;   // nr_vpids of PIDS
   std::uint64_t texts_ = 0;   // bytes of the texts read
   bool newer_minor_ = false;  // records may be longer than ours
+  std::unordered_map<std::int32_t, std::size_t> mm_index_, shm_index_;  // by objref
+  std::uint64_t contents_at_ = 0;  // offset in the stream where the contents begin; 0: not yet
 };
 
 }  // namespace ckpt::format

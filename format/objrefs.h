@@ -7,7 +7,19 @@
 
 namespace ckpt::format {
 
-enum class ObjKind : std::uint8_t { none, pid_ns, file_table, file, fs, pipe };
+enum class ObjKind : std::uint8_t {
+  none,
+  pid_ns,
+  file_table,
+  file,
+  fs,
+  pipe,
+  mm,
+  shm,
+  sighand,
+  signal,
+  cred,
+};
 
 // Objrefs of a writer are dense, so a vector holds them; an image that claims scattered ones gets a
 // hash table, so that a large objref costs no memory by itself.

@@ -26,8 +26,8 @@ std::uint32_t load32(const std::byte* at) {
 
 }  // namespace
 
-Result<Image> read_image(RecordSource& source) {
-  return ImageReader(source).read();
+Result<Image> read_image(RecordSource& source, PageSink* pages) {
+  return ImageReader(source, pages).read();
 }
 
 Result<Image> ImageReader::read() {
@@ -36,7 +36,9 @@ Result<Image> ImageReader::read() {
   CKPT_CHECK(read_pids());
   CKPT_CHECK(read_tree());
   CKPT_CHECK(read_namespaces());
+  if (image_.has_memory()) CKPT_CHECK(read_platform());
   CKPT_CHECK(read_tasks());
+  if (image_.has_memory()) CKPT_CHECK(read_contents());
   CKPT_CHECK(read_tail());
   return std::move(image_);
 }
@@ -53,7 +55,8 @@ Status ImageReader::advance() {
       e.hint = "the image may need a newer ckpt";
       return e;
     }
-    if (record_.offset > kMaxMetadata) return bad("more than 4 GiB of metadata");
+    if (contents_at_ == 0 && record_.offset > kMaxMetadata)
+      return bad("more than 4 GiB of metadata");
     return {};
   }
 }

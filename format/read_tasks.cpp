@@ -31,11 +31,13 @@ Status ImageReader::read_task() {
   CKPT_CHECK(advance());
 
   if (at(RecordType::task_kin)) CKPT_CHECK(read_kin());
+  if (image_.has_memory()) image_.process.threads.emplace_back();
   if (task.exit_state == kExitZombie) {
     image_.objs.push_back({});
     return {};
   }
   while (at(RecordType::objref)) CKPT_CHECK(read_object());
+  if (image_.has_memory()) CKPT_CHECK(read_thread());
   return read_task_objs();
 }
 
@@ -66,6 +68,12 @@ Status ImageReader::read_object() {
       return read_fs(ref);
     case kObjFile:
       return bad("a file may stand only in a file table");
+    case kObjMm:
+    case kObjSighand:
+    case kObjSignal:
+    case kObjCred:
+      if (!image_.has_memory()) return bad("HEADER does not announce memory");
+      return read_process_object(announced);
     default:
       return bad("unknown object type " + std::to_string(announced.objtype));
   }
@@ -147,9 +155,7 @@ Status ImageReader::read_task_objs() {
     return bad("files_objref " + std::to_string(objs.files_objref) + " is no file table");
   if (objs.fs_objref != 0 && refs_.kind(objs.fs_objref) != ObjKind::fs)
     return bad("fs_objref " + std::to_string(objs.fs_objref) + " is no FS");
-  // Objects that no record defines yet.
-  if (objs.mm_objref != 0 || objs.sighand_objref != 0 || objs.signal_objref != 0)
-    return bad("mm_objref, sighand_objref or signal_objref refers to nothing");
+  CKPT_CHECK(check_process_objs(objs));
   image_.objs.push_back(objs);
   return advance();
 }

@@ -26,6 +26,8 @@ class RecordSink {
   virtual void begin(RecordType type, std::uint64_t payload) = 0;
   virtual void append(const void* bytes, std::size_t n) = 0;
   [[nodiscard]] virtual Status status() const = 0;
+  // Between two records: what follows stands in frames of its own, where there are frames.
+  virtual void new_frame() {}
 
   void record(RecordType type, const void* payload, std::size_t n) {
     begin(type, n);

@@ -40,6 +40,34 @@ const char* record_name(std::uint32_t type) {
       return "PID_NS_MAP";
     case RecordType::task_kin:
       return "TASK_KIN";
+    case RecordType::thread:
+      return "THREAD";
+    case RecordType::cpu:
+      return "CPU";
+    case RecordType::cred:
+      return "CRED";
+    case RecordType::task_creds:
+      return "TASK_CREDS";
+    case RecordType::pipe_buf:
+      return "PIPE_BUF";
+    case RecordType::mm:
+      return "MM";
+    case RecordType::vma:
+      return "VMA";
+    case RecordType::pgarr:
+      return "PGARR";
+    case RecordType::sighand:
+      return "SIGHAND";
+    case RecordType::signal:
+      return "SIGNAL";
+    case RecordType::signal_task:
+      return "SIGNAL_TASK";
+    case RecordType::sigpending:
+      return "SIGPENDING";
+    case RecordType::platform:
+      return "PLATFORM";
+    case RecordType::posix_timer:
+      return "POSIX_TIMER";
     case RecordType::tail:
       return "TAIL";
     case RecordType::error:
@@ -53,6 +81,7 @@ std::string feature_names(std::uint64_t features) {
       {kFeatureNestedNs, "nested pid namespaces"},
       {kFeatureFiles, "files"},
       {kFeatureUnknownIds, "unknown ids"},
+      {kFeatureMemory, "memory and registers"},
   };
   std::string names;
   const auto add = [&](const std::string& name) { names += (names.empty() ? "" : ", ") + name; };

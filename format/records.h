@@ -8,18 +8,11 @@
 #pragma once
 
 #include <array>
-#include <boost/describe/class.hpp>
-#include <boost/endian/arithmetic.hpp>
-#include <cstdint>
 #include <string>
 
-namespace ckpt::format {
+#include "format/process_records.h"
 
-using u16le = boost::endian::little_uint16_at;
-using u32le = boost::endian::little_uint32_at;
-using s32le = boost::endian::little_int32_at;
-using u64le = boost::endian::little_uint64_at;
-using s64le = boost::endian::little_int64_at;
+namespace ckpt::format {
 
 enum class RecordType : std::uint32_t {
   header = 1,
@@ -31,16 +24,30 @@ enum class RecordType : std::uint32_t {
   tree = 102,
   task = 103,
   task_objs = 105,
+  thread = 107,
+  cpu = 108,
+  cred = 115,
+  task_creds = 118,
   file_table = 301,
   file_desc = 302,
   file_name = 303,
   file = 304,
+  pipe_buf = 305,
+  mm = 401,
+  vma = 402,
+  pgarr = 403,
   fs = 451,
+  sighand = 601,
+  signal = 602,
+  signal_task = 603,
+  sigpending = 604,
   // Our own. 2001..2047 must be understood; 2048..4095 may be skipped by a reader that does not
   // know them. Numbers are never reused.
   pid_ns = 2001,
   pid_ns_map = 2002,
   task_kin = 2003,
+  platform = 2010,
+  posix_timer = 2011,
   tail = 9001,
   error = 9999,
 };
@@ -71,8 +78,9 @@ enum Feature : std::uint64_t {
   kFeatureNestedNs = 1,    // more than one pid namespace
   kFeatureFiles = 2,       // FILE_TABLE, FILE_DESC, FILE
   kFeatureUnknownIds = 4,  // some inner number or flag is unknown
+  kFeatureMemory = 32,     // memory and registers: the records of process_records.h
 };
-constexpr std::uint64_t kKnownFeatures = 7;
+constexpr std::uint64_t kKnownFeatures = 7 | 32;
 // "nested pid namespaces, files"; bits without a name as a number; "none".
 std::string feature_names(std::uint64_t features);
 
@@ -185,7 +193,16 @@ struct Objref {
 };
 BOOST_DESCRIBE_STRUCT(Objref, (), (objtype, objref))
 
-enum ObjType : std::uint32_t { kObjFileTable = 2, kObjFile = 3, kObjMm = 4, kObjFs = 5 };
+enum ObjType : std::uint32_t {
+  kObjFileTable = 2,
+  kObjFile = 3,
+  kObjMm = 4,
+  kObjFs = 5,
+  kObjShm = 6,  // shared memory: it has no record of its own
+  kObjSighand = 7,
+  kObjSignal = 8,
+  kObjCred = 9,
+};
 
 // TASK_OBJS: the objects a task uses; 0 for none.
 struct TaskObjs {

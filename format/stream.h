@@ -95,6 +95,7 @@ class StreamWriter : public RecordSink {
   void begin(RecordType type, std::uint64_t payload) override;
   void append(const void* bytes, std::size_t n) override;
   [[nodiscard]] Status status() const override;
+  void new_frame() override;
   // Writes what is left, and the index. The engine has written TAIL (or ERROR and STRING) before.
   Status close();
   // Bytes of record stream so far.

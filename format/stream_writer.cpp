@@ -163,6 +163,11 @@ Status StreamWriter::status() const {
   return {};
 }
 
+void StreamWriter::new_frame() {
+  CKPT_ASSERT(impl_->record_left == 0);
+  if (!impl_->buffer.empty()) impl_->cut();
+}
+
 Status StreamWriter::close() {
   Impl& w = *impl_;
   CKPT_ASSERT(w.record_left == 0 && !w.closed);

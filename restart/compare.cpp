@@ -27,14 +27,14 @@ std::string state_text(const Image& image, const Forest& f, std::uint32_t i) {
 
 class Comparer {
  public:
-  Comparer(const Image& a, const Forest& fa, const Image& b, const Forest& fb, std::size_t limit)
-      : a_(a), b_(b), fa_(fa), fb_(fb), out_(limit) {}
+  Comparer(const Image& a, const Forest& fa, const Image& b, const Forest& fb, std::size_t limit,
+           Scope scope)
+      : a_(a), b_(b), fa_(fa), fb_(fb), scope_(scope), out_(limit) {}
 
   std::vector<Difference> run() {
     if (a_.header.mode != b_.header.mode) out_.add("mode", mode(a_), mode(b_));
-    if (a_.header.features != b_.header.features)
-      out_.add("features", format::feature_names(a_.header.features),
-               format::feature_names(b_.header.features));
+    const std::uint64_t x = features(a_), y = features(b_);
+    if (x != y) out_.add("features", format::feature_names(x), format::feature_names(y));
     namespaces_.same(0, 0);
     match();
     for (const auto& [i, j] : pairs_) {
@@ -44,10 +44,17 @@ class Comparer {
     if (!out_.full()) namespace_states();
     if (!out_.full() && complete_) order();
     if (!out_.full()) compare_files(a_, fa_, b_, pairs_, out_);
+    if (!out_.full() && scope_ == Scope::everything && a_.has_memory() && b_.has_memory())
+      compare_memory(a_, fa_, b_, pairs_, out_);
     return out_.take();
   }
 
  private:
+  [[nodiscard]] std::uint64_t features(const Image& image) const {
+    std::uint64_t features = image.header.features;
+    if (scope_ == Scope::model) features &= ~std::uint64_t{format::kFeatureMemory};
+    return features;
+  }
   static std::string mode(const Image& image) {
     return image.header.mode == format::kModeContainer ? "container" : "subtree";
   }
@@ -151,6 +158,7 @@ class Comparer {
     if (said) differ("state", state_text(a_, fa_, i), state_text(b_, fb_, j));
     said |= field("exit code", x.exit_code, y.exit_code);
     said |= field("exit signal", x.exit_signal, y.exit_signal);
+    if (scope_ == Scope::model) return;
     said |= field("parent death signal", x.pdeath_signal, y.pdeath_signal);
     if (!said) differ("thread id pointers", "other", "other");
   }
@@ -204,6 +212,7 @@ class Comparer {
 
   const Image &a_, &b_;
   const Forest &fa_, &fb_;
+  Scope scope_;
   Differences out_;
   Bijection<std::uint32_t> namespaces_;
   std::vector<TaskPair> pairs_;
@@ -216,7 +225,7 @@ std::string Difference::text() const {
   return where + ": " + a + " in one, " + b + " in the other";
 }
 
-std::vector<Difference> compare(const Image& a, const Image& b, std::size_t limit) {
+std::vector<Difference> compare(const Image& a, const Image& b, std::size_t limit, Scope scope) {
   const Result<Forest> fa = make_forest(a), fb = make_forest(b);
   if (!fa || !fb) {
     const auto text = [](const Result<Forest>& f) {
@@ -224,7 +233,7 @@ std::vector<Difference> compare(const Image& a, const Image& b, std::size_t limi
     };
     return {{"image", text(fa), text(fb)}};
   }
-  return Comparer(a, *fa, b, *fb, limit).run();
+  return Comparer(a, *fa, b, *fb, limit, scope).run();
 }
 
 }  // namespace ckpt::restart

@@ -17,9 +17,13 @@ struct Difference {
   [[nodiscard]] std::string text() const;
 };
 
+// What to compare: everything that the images hold, or what the simulated kernel knows of, which is
+// everything but memory, registers and the like (format/process_records.h).
+enum class Scope { everything, model };
+
 // At most `limit` differences, in tree order; none if the images are the same. Tasks are matched by
 // their numbers, so that quite different images compare well. Linear if they are alike.
 std::vector<Difference> compare(const format::Image& a, const format::Image& b,
-                                std::size_t limit = 1000);
+                                std::size_t limit = 1000, Scope scope = Scope::everything);
 
 }  // namespace ckpt::restart

@@ -9,26 +9,6 @@ using format::Image;
 
 namespace {
 
-// Objects by objref.
-template <class T>
-class Index {
- public:
-  explicit Index(const std::vector<T>& list) {
-    sorted_.reserve(list.size());
-    for (const T& object : list) sorted_.push_back(&object);
-    std::sort(sorted_.begin(), sorted_.end(),
-              [](const T* x, const T* y) { return x->ref < y->ref; });
-  }
-  [[nodiscard]] const T* find(std::int32_t ref) const {
-    const auto at = std::lower_bound(sorted_.begin(), sorted_.end(), ref,
-                                     [](const T* x, std::int32_t r) { return x->ref < r; });
-    return ref != 0 && at != sorted_.end() && (*at)->ref == ref ? *at : nullptr;
-  }
-
- private:
-  std::vector<const T*> sorted_;
-};
-
 struct Side {
   explicit Side(const Image& i) : image(i), files(i.files), tables(i.file_tables), fs(i.fs) {}
   const Image& image;

@@ -1,6 +1,7 @@
 // The inside of compare(): what its two halves, tasks and files, share.
 #pragma once
 
+#include <algorithm>
 #include <span>
 #include <unordered_map>
 
@@ -48,5 +49,28 @@ using TaskPair = std::pair<std::uint32_t, std::uint32_t>;
 // The fds and file system contexts of matched tasks.
 void compare_files(const format::Image& a, const Forest& fa, const format::Image& b,
                    std::span<const TaskPair> tasks, Differences& out);
+// Memory, registers and signals of matched tasks.
+void compare_memory(const format::Image& a, const Forest& fa, const format::Image& b,
+                    std::span<const TaskPair> tasks, Differences& out);
+
+// Objects by objref.
+template <class T>
+class Index {
+ public:
+  explicit Index(const std::vector<T>& list) {
+    sorted_.reserve(list.size());
+    for (const T& object : list) sorted_.push_back(&object);
+    std::sort(sorted_.begin(), sorted_.end(),
+              [](const T* x, const T* y) { return x->ref < y->ref; });
+  }
+  [[nodiscard]] const T* find(std::int32_t ref) const {
+    const auto at = std::lower_bound(sorted_.begin(), sorted_.end(), ref,
+                                     [](const T* x, std::int32_t r) { return x->ref < r; });
+    return ref != 0 && at != sorted_.end() && (*at)->ref == ref ? *at : nullptr;
+  }
+
+ private:
+  std::vector<const T*> sorted_;
+};
 
 }  // namespace ckpt::restart

@@ -61,9 +61,10 @@ Result<Rehearsal> rehearse(const Image& image, const RehearsalOptions& options) 
       if (options.on_plan) options.on_plan(plan);
       rehearsal.steps = plan.steps.size();
       for (const Ghost& g : plan.ghosts) rehearsal.helpers += g.pid == Ghost::kNone ? 1 : 0;
-      CKPT_TRY(done, execute(image, plan, options.on_progress));
+      CKPT_TRY(done, execute(image, plan, options.on_progress, options.server_for));
     }
     rehearsal.ghosts = std::move(done.ghosts);
+    if (options.on_machine) options.on_machine(*done.root);
     if (options.eager_files)
       for (const core::Process* p : done.machine->all())
         if (p->files) CKPT_CHECK(reopened(*p));
@@ -73,7 +74,8 @@ Result<Rehearsal> rehearse(const Image& image, const RehearsalOptions& options) 
   format::MemoryRecordSource source(records.bytes);
   CKPT_TRY(rehearsal.restored, format::read_image(source));
   records.bytes = {};
-  if (const auto differences = compare(image, rehearsal.restored, 3); !differences.empty())
+  if (const auto differences = compare(image, rehearsal.restored, 3, Scope::model);
+      !differences.empty())
     return unlike(differences);
   return rehearsal;
 }

@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "restart/sim_files.h"
 #include "restart/step.h"
 
 namespace ckpt::restart {
@@ -20,6 +21,8 @@ struct RehearsalOptions {
   // Calls during it; empty ones are not made.
   std::function<void(const Plan&)> on_plan;        // checked, before it is carried out
   std::function<void(std::uint64_t)> on_progress;  // how many of the image's tasks have been made
+  ServerFor server_for;                            // of the machine's files
+  std::function<void(core::Process& root)> on_machine;  // carried out, all fds PENDING
   bool eager_files = false;  // touch every fd of the machine that came out (K42-R11)
 };
 

@@ -39,7 +39,7 @@ class Executor {
     make_world();
   }
 
-  Result<Executed> run() {
+  Result<Executed> run(const ServerFor& server_for) {
     for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
       const long result = step(plan_.steps[i]);
       if (result >= 0) continue;
@@ -55,7 +55,7 @@ class Executor {
     }
     for (const auto& [i, kin] : image_.kin)
       if (kin.subreaper == 2) tasks_[i]->process->subreaper = core::Tri::unknown;
-    restore_files(machine_->files(), image_, tasks_);
+    restore_files(machine_->files(), image_, tasks_, server_for);
     Executed done;
     done.root = tasks_[0]->process;
     done.machine = std::move(machine_);
@@ -237,8 +237,9 @@ class Executor {
 }  // namespace
 
 Result<Executed> execute(const Image& image, const Plan& plan,
-                         const std::function<void(std::uint64_t)>& progress) {
-  return Executor(image, plan, progress).run();
+                         const std::function<void(std::uint64_t)>& progress,
+                         const ServerFor& server_for) {
+  return Executor(image, plan, progress).run(server_for);
 }
 
 }  // namespace ckpt::restart

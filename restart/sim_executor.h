@@ -5,7 +5,7 @@
 #include <functional>
 #include <memory>
 
-#include "core/machine.h"
+#include "restart/sim_files.h"
 #include "restart/step.h"
 
 namespace ckpt::restart {
@@ -22,6 +22,7 @@ struct Executed {
 // them. Error of kind cannot with the step and errno if a call fails. `progress`, if it is not
 // empty, is told how many of the image's tasks have been made, at each of them.
 Result<Executed> execute(const format::Image& image, const Plan& plan,
-                         const std::function<void(std::uint64_t)>& progress = {});
+                         const std::function<void(std::uint64_t)>& progress = {},
+                         const ServerFor& server_for = {});
 
 }  // namespace ckpt::restart

@@ -65,13 +65,18 @@ Ref<core::FdTable> make_table(core::FileDomain& domain, const format::ImageFileT
 
 }  // namespace
 
-void restore_files(core::FileDomain& domain, const Image& image,
-                   std::span<core::Task* const> tasks) {
+void restore_files(core::FileDomain& domain, const Image& image, std::span<core::Task* const> tasks,
+                   const ServerFor& server_for) {
   ByRef<core::LazyHolder> holders;
   ByRef<core::FdTable> tables;
   ByRef<core::FsContext> contexts;
   Pipes pipes;
-  for (const auto& file : image.files) holders.add(file.ref, domain.hold(make_file(file, pipes)));
+  for (const auto& from : image.files) {
+    const Ref<core::File> file = make_file(from, pipes);
+    if (server_for)
+      if (auto server = server_for(domain, from)) domain.serve(*file, std::move(server));
+    holders.add(from.ref, domain.hold(file));
+  }
   holders.done();
   for (const auto& table : image.file_tables)
     tables.add(table.ref, make_table(domain, table, holders));

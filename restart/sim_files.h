@@ -1,16 +1,22 @@
 // The file side of a restart in the simulated kernel.
 #pragma once
 
+#include <functional>
 #include <span>
 
+#include "core/file_server.h"
 #include "core/machine.h"
 #include "format/image.h"
 
 namespace ckpt::restart {
 
+// The server that speaks for a file of the image; null for the machine's own.
+using ServerFor =
+    std::function<core::Ref<core::FileServer>(core::FileDomain&, const format::ImageFile&)>;
+
 // Gives every process its fd table and file system context, shared as the image has them. All fds
-// are PENDING. `domain` is the machine's; `tasks` is by index in tree.
+// are PENDING. `domain` is the machine's; `tasks` is by index in tree; `server_for` may be empty.
 void restore_files(core::FileDomain& domain, const format::Image& image,
-                   std::span<core::Task* const> tasks);
+                   std::span<core::Task* const> tasks, const ServerFor& server_for = {});
 
 }  // namespace ckpt::restart

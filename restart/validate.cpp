@@ -312,6 +312,9 @@ Status validate_files(const Image& image, const Forest& f) {
       const format::TaskObjs& p = image.objs[i - 1];
       if (o.files_objref != p.files_objref || o.fs_objref != p.fs_objref)
         return bad("a thread with files of its own");
+      if (o.mm_objref != p.mm_objref || o.sighand_objref != p.sighand_objref ||
+          o.signal_objref != p.signal_objref)
+        return bad("a thread with memory or signals of its own");
     }
   }
   return {};

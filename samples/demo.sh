@@ -42,7 +42,7 @@ done
 show ps -s "$shell" -o pid,ppid,pgid,sid,comm
 
 step "dump it into an image; it goes on running"
-show "$ckpt" dump --pid "$shell" --leave-running -o "$work/live.ckpt"
+show "$ckpt" dump --pid "$shell" --no-memory --leave-running -o "$work/live.ckpt"
 show "$ckpt" inspect "$work/live.ckpt"
 show "$ckpt" inspect --fds "$work/live.ckpt"
 

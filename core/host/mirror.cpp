@@ -245,7 +245,8 @@ void Builder::make_files() {
     auto& table = tables[p.files_group];
     if (!table) {
       table = m_->files().new_table();
-      for (const FdEntry& e : p.fds) table->open(files.at(e.file), {.at = e.fd, .cloexec = e.cloexec});
+      for (const FdEntry& e : p.fds)
+        table->open(files.at(e.file), {.at = e.fd, .cloexec = e.cloexec});
     }
     process.files = table;
     auto& context = contexts[p.fs_group];

@@ -21,6 +21,7 @@ Task& Kernel::execve(Task& caller, std::string_view comm, long* error) {
   if (p.nocldwait) p.ignores_sigchld = p.nocldwait = false;
   if (p.files) p.files->close_on_exec();
   m_.publish(p);
+  m_.set_environment(p, {});  // that which it was given; the caller may know it
   return caller;
 }
 

@@ -14,7 +14,7 @@ class Live(Case):
     def test_leave_running(self):
         tree = self.live_tree()
         before = tree.members()
-        done = self.ok("dump", "--pid", tree.pid, "--leave-running", "-o", "t.ckpt")
+        done = self.ok("dump", "--no-memory", "--pid", tree.pid, "--leave-running", "-o", "t.ckpt")
         self.assertIn("subtree: task", done.err)
         self.assertIn("5 tasks in 5 processes", done.err)
         self.assertEqual(done.raw, b"")
@@ -30,12 +30,12 @@ class Live(Case):
 
     def test_quiet(self):
         tree = self.live_tree()
-        done = self.ok("dump", "--pid", tree.pid, "--leave-running", "-q", "-o", "t.ckpt")
+        done = self.ok("dump", "--no-memory", "--pid", tree.pid, "--leave-running", "-q", "-o", "t.ckpt")
         self.assertEqual((done.raw, done.err), (b"", ""))
 
     def test_refuses_to_end(self):
         tree = self.live_tree()
-        self.fails(1, "dump", "--pid", tree.pid, "-o", "t.ckpt", says="--leave-running")
+        self.fails(1, "dump", "--no-memory", "--pid", tree.pid, "-o", "t.ckpt", says="--leave-running")
         self.assertEqual(len(tree.members()), 5)
         self.assertEqual(os.listdir(self.dir), [])
 
@@ -43,7 +43,7 @@ class Live(Case):
         tree = self.live_tree()
         stopped_before = next(p for p, m in tree.members().items() if m[0] == "cat")
         os.kill(stopped_before, signal.SIGSTOP)
-        done = self.ok("dump", "--pid", tree.pid, "--leave-stopped", "-o", "t.ckpt")
+        done = self.ok("dump", "--no-memory", "--pid", tree.pid, "--leave-stopped", "-o", "t.ckpt")
         self.assertIn("4 processes stopped", done.err)
         self.assertEqual({m[1] for m in tree.members().values()}, {"T"})
         got = self.ok("inspect", "--json", "t.ckpt").json
@@ -52,10 +52,10 @@ class Live(Case):
 
     def test_leave_stopped_failing(self):
         tree = self.live_tree()
-        self.fails(1, "dump", "--pid", tree.pid, "--leave-stopped", "-o", "/dev/full",
+        self.fails(1, "dump", "--no-memory", "--pid", tree.pid, "--leave-stopped", "-o", "/dev/full",
                    says="No space left")
         self.assertNotIn("T", {m[1] for m in tree.members().values()})
-        self.fails(1, "dump", "--pid", tree.pid, "--leave-stopped", "--container", "-o", "x",
+        self.fails(1, "dump", "--no-memory", "--pid", tree.pid, "--leave-stopped", "--container", "-o", "x",
                    says="container")
         self.assertNotIn("T", {m[1] for m in tree.members().values()})
 
@@ -79,7 +79,7 @@ while True:
         try:
             busy.stdout.readline()
             for name in ("a.ckpt", "b.ckpt", "c.ckpt"):
-                self.ok("dump", "--pid", busy.pid, "--leave-stopped", "-o", name)
+                self.ok("dump", "--no-memory", "--pid", busy.pid, "--leave-stopped", "-o", name)
                 tasks = self.ok("inspect", "--json", name).json["tasks"]
                 self.assertGreaterEqual(len(tasks), 3)
                 self.assertNotIn("stopped", {t["state"] for t in tasks})
@@ -101,7 +101,7 @@ while True:
 
     def test_own_shell(self):
         p = subprocess.run(
-            ["bash", "-c", 'sleep 100 & "$0" dump --pid $$ --leave-running -o t.ckpt; r=$?; '
+            ["bash", "-c", 'sleep 100 & "$0" dump --no-memory --pid $$ --leave-running -o t.ckpt; r=$?; '
              'kill $!; exit $r', CKPT],
             cwd=self.dir, capture_output=True, env=environment(), timeout=60,
             start_new_session=True, check=False)
@@ -113,7 +113,7 @@ while True:
     def test_no_such_process(self):
         child = subprocess.Popen(["true"])
         child.wait()
-        self.fails(1, "dump", "--pid", child.pid, "--leave-running", "-o", "t.ckpt",
+        self.fails(1, "dump", "--no-memory", "--pid", child.pid, "--leave-running", "-o", "t.ckpt",
                    says=str(child.pid))
         self.assertEqual(os.listdir(self.dir), [])
 
@@ -122,7 +122,7 @@ while True:
         os.mkdir(self.path("open"), 0o777)
         os.chmod(self.path("open"), 0o777)
         for how in ("--leave-running", "--leave-stopped"):
-            done = self.as_nobody("dump", "--pid", tree.pid, how, "-o", "open/t.ckpt")
+            done = self.as_nobody("dump", "--no-memory", "--pid", tree.pid, how, "-o", "open/t.ckpt")
             self.assertEqual(done.code, 1, done.err)
             self.assertRegex(done.err, r"^ckpt: dump: .*(ermission|ermitted|may not).*\(.+\)\n$")
             self.assertIn(str(tree.pid), done.err)
@@ -131,9 +131,8 @@ while True:
 
     def test_container_refused(self):
         tree = self.live_tree()
-        self.fails(1, "dump", "--pid", tree.pid, "--leave-running", "--container", "-o", "t.ckpt",
+        self.fails(1, "dump", "--no-memory", "--pid", tree.pid, "--leave-running", "--container", "-o", "t.ckpt",
                    says="--subtree")
-
 
     def test_namespace_entered(self):
         """[LC-15] Who entered a namespace of the tree would die with its init."""
@@ -145,7 +144,7 @@ while True:
             self.skipTest("no pid namespace can be made here")
         with open(f"/proc/{started.pid}/task/{started.pid}/children") as f:
             init = f.read().split()[0]
-        args = ("dump", "--pid", init, "-o", "t.ckpt")
+        args = ("dump", "--no-memory", "--pid", init, "-o", "t.ckpt")
         self.assertNotIn("warning", self.ok(*args, "--leave-running").err)
         entered = subprocess.Popen(["nsenter", "-t", init, "-p", "sh", "-c", "echo; read x; :"],
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -180,6 +179,7 @@ class History(Case):
         self.assertNotIn("uname", done.err)
         done = self.ok("dump", "-v", "--history", log, "-o", "t.ckpt")
         self.assertRegex(done.err, r"passed over: brk 1, uname 1")
+        self.assertRegex(done.err, r"lazy files: \d+ handles? given at forks, \d+ fds? reopened")
 
     def test_stdin_stdout(self):
         a = self.ok("dump", "--history", "-", "-o", "-", stdin=SMALL.encode())

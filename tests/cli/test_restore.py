@@ -25,7 +25,7 @@ class Restore(Case):
 
     def test_plain(self):
         done = self.ok("restore", self.image())
-        self.assertIn("no memory and no registers", done.err)
+        self.assertIn("the image holds no memory", done.err)
         self.assertIn("sleep", done.out)
         self.assertEqual(self.ok("restore", "-q", "t.ckpt").err, "")
 
@@ -150,7 +150,7 @@ class Files(Case):
         self.addCleanup(p.communicate)
         self.addCleanup(p.kill)
         p.stdout.readline()
-        self.ok("dump", "--pid", p.pid, "--leave-running", "-o", "f.ckpt")
+        self.ok("dump", "--no-memory", "--pid", p.pid, "--leave-running", "-o", "f.ckpt")
 
     def write(self, name, text):
         with open(self.path(name), "w", encoding="utf-8") as f:
@@ -182,6 +182,42 @@ class Files(Case):
         os.remove(self.path("held"))
         os.symlink("away", self.path("held"))
         self.plan(1, r"another type: a regular file then, a symbolic link now \(.*\)")
+
+    def test_touch(self):
+        """Regular files and directories are reopened for real; nothing else is."""
+        self.write("held", "x" * 100)
+        os.mkdir(self.path("d"))
+        self.hold("7<>held 8<&7 9<d; head -c 10 <&7; cat 6</dev/null | exec 5>&1")
+        self.usage_of_touch()
+        done = self.ok("restore", "--rehearse", "--touch", "f.ckpt")
+        for fd, kind in ((7, "live"), (8, "live"), (9, "live"), (1, "pending")):
+            self.assertRegex(done.out, rf"(?m)^ *{fd}  \S+ +{kind} ")
+        self.assertRegex(done.out, r"(?m)^Reopened here: 2 files for 3 descriptors$")
+        self.assertRegex(done.out, r"(?m)^Never needed, still pending: \d+ descriptors? "
+                                   r"\(1 char, \d pipe\)$")
+        got = self.ok("restore", "--rehearse", "--touch", "--json", "f.ckpt").json
+        self.assertEqual(got["touched"], {"files": 2, "descriptors": 3, "failed": []})
+        self.assertEqual(got["reopens"], 3)
+        with open(self.path("held"), encoding="utf-8") as f:
+            self.assertEqual(f.read(), "x" * 100)
+
+    def usage_of_touch(self):
+        self.fails(2, "restore", "--touch", "f.ckpt", says="needs --rehearse")
+        self.fails(2, "restore", "--rehearse", "--touch", "--eager-files", "f.ckpt", says="exclude")
+
+    def test_touch_fails(self):
+        self.write("held", "x" * 100)
+        self.hold("7<>held; head -c 10 <&7")
+        pid = self.ok("inspect", "--json", "f.ckpt").json["tasks"][0]["pid"]
+        self.write("held", "x" * 9)
+        done = self.fails(1, "restore", "--rehearse", "--touch", "f.ckpt",
+                          says="cannot reopen 1 descriptor")
+        self.assertRegex(done.out, rf"(?m)^  {pid} \(sleep\) 7  .*/held: shorter than the offset")
+        self.assertRegex(done.out, r"(?m)^ *7  rw +pending ")
+        os.remove(self.path("held"))
+        done = self.fails(1, "restore", "--rehearse", "--touch", "--json", "f.ckpt")
+        self.assertEqual(done.json["error"]["exit"], 1)
+        self.assertEqual([(f["pid"], f["fd"]) for f in done.json["touched"]["failed"]], [(pid, 7)])
 
     def test_deleted(self):
         self.hold("7>held; rm held")

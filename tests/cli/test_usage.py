@@ -36,9 +36,9 @@ class Usage(Case):
     def test_no_option_that_does_nothing(self):
         for option in ("--trace", "--deleted-limit"):
             self.usage("dump", option, "x", says=f"unknown option {option}")
-        for option in ("--touch", "--shell-job", "--detach"):
+        for option in ("--shell-job",):
             self.usage("restore", option, "x", says=f"unknown option {option}")
-        for option in ("--maps", "--trace"):
+        for option in ("--trace",):
             self.usage("inspect", option, "x", says=f"unknown option {option}")
 
     def test_pid(self):

@@ -110,6 +110,7 @@ struct Forgery : Files {
     REQUIRE(server->give_access(file, a, &own) == 0);
     REQUIRE(server->lazy_give_access(own, a, &holder) == 0);
   }
+  ~Forgery() { file->server = nullptr; }  // whose clients refer to the file: not all are released
   // Every call refuses it, whoever the caller says that it is, and changes nothing.
   void check_refused(const ObjectHandle& forged, ClientId caller) {
     Ref<LazyHolder> given;
@@ -210,6 +211,8 @@ TEST_CASE("Rights survive fork and reopening", "[core][K42-R1]") {
   CHECK(server->file(reopened, 101, kRightWrite, &used) == -EBADF);
   CHECK(server->file(reopened, 102, kRightPosition, &used) == 0);
   CHECK(server->file(reopened, 102, kRightRead, &used) == -EBADF);
+
+  file->server = nullptr;
 
   const Ref<File> readable = Files::file("/g", 0);
   f.parent->open(readable, {});

@@ -127,7 +127,7 @@ const Damage kDamages[] = {
     {"subreaper 3", [](auto& r) { r.template as<TaskKin>(R::task_kin).subreaper = 3; }},
     {"exiting 2", [](auto& r) { r.template as<TaskKin>(R::task_kin).exiting = 2; }},
     // Objects
-    {"unknown object type 9", [](auto& r) { r.template as<Objref>(R::objref).objtype = 9; }},
+    {"unknown object type 99", [](auto& r) { r.template as<Objref>(R::objref).objtype = 99; }},
     {"only in a file table", [](auto& r) { r.template as<Objref>(R::objref).objtype = 3; }},
     {"FS was expected", [](auto& r) { r.template as<Objref>(R::objref).objtype = 5; }},
     {"only a file may", [](auto& r) { r.template as<Objref>(R::objref, 1).objtype = 5; }},

@@ -213,6 +213,9 @@ TEST_CASE("Status, name and environment", "[sim][PROC-4]") {
   }
   CHECK(w.server.environment(w.me, {100}, std::span(text).first(7), &size) == -ERANGE);
   CHECK(w.server.environment(w.me, {200}, text, &size) == -ENODATA);
+  k.execve(w.t, "other");
+  CHECK(w.server.environment(w.me, {100}, text, &size) == -ENODATA);
+  CHECK(w.server.environment(w.me, {101}, text, &size) == 0);
 }
 
 // Fails if may_look() is not asked, or asks for the target's credentials.

@@ -1,0 +1,66 @@
+#include "cli/live_tree.h"
+
+#include <cerrno>
+#include <ctime>
+
+namespace ckpt::cli {
+
+namespace {
+
+constexpr int kAttempts = 200;             // while calls made for a killed ckpt come to their end
+constexpr long kPause = 5 * 1000 * 1000L;  // nanoseconds between two
+
+Error not_checkpointable(const Console& console, const std::vector<host::Obstacle>& obstacles) {
+  if (obstacles.size() > 1)
+    for (const host::Obstacle& o : obstacles) console.note("not checkpointable: " + o.text());
+  const host::Obstacle& first = obstacles.front();
+  if (obstacles.size() > 1)
+    return cannot("cannot checkpoint the processes",
+                  count_of(obstacles.size(), "obstacle") + ", the first: " + first.text(),
+                  "they go on as before; --no-memory takes an image without memory", EBUSY);
+  return cannot("cannot checkpoint the processes", first.text(),
+                "they go on as before; --no-memory takes an image without memory", EBUSY);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<LiveTree>> LiveTree::capture(const Console& console, pid_t pid,
+                                                    bool to_be_ended) {
+  for (int attempt = 1;; ++attempt) {
+    std::unique_ptr<LiveTree> live(new LiveTree);
+    CKPT_TRY(live->tree_, host::FrozenTree::freeze(pid));
+    if (to_be_ended && live->tree_->snapshot().contains_self)
+      return cannot("cannot stop the processes", "ckpt itself is one of them",
+                    "use --leave-running, or call ckpt from outside of the tree", EDEADLK);
+    auto bodies = host::Bodies::gather(*live->tree_);
+    if (bodies.has_error()) {
+      if (bodies.error().errno_value != EAGAIN || attempt == kAttempts) return bodies.error();
+      live.reset();
+      const timespec pause{0, kPause};
+      ::nanosleep(&pause, nullptr);
+      continue;
+    }
+    live->bodies_ = std::move(*bodies);
+    if (!live->bodies_->obstacles().empty())
+      return not_checkpointable(console, live->bodies_->obstacles());
+    return live;
+  }
+}
+
+Result<DumpSource> LiveTree::source(const Console& console) {
+  CKPT_TRY(DumpSource source, mirrored(console, tree_->snapshot()));
+  bodies_->complete(*source.root);
+  source.bodies = bodies_.get();
+  return source;
+}
+
+std::size_t LiveTree::leave_stopped() {
+  return tree_->thaw_stopped();
+}
+
+std::size_t LiveTree::end() {
+  tree_->kill();
+  return tree_->snapshot().processes.size();
+}
+
+}  // namespace ckpt::cli

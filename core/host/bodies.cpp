@@ -1,0 +1,247 @@
+#include "core/host/bodies.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "core/host/page_writer.h"
+
+namespace ckpt::host {
+
+using format::RecordType;
+
+namespace {
+
+void announce(format::RecordSink& out, format::ObjType type, std::int32_t ref) {
+  format::Objref r{};
+  r.objtype = type;
+  r.objref = ref;
+  out.record(RecordType::objref, r);
+}
+
+template <class T>
+void write_array(format::RecordSink& out, const std::vector<T>& items) {
+  out.record(RecordType::buffer, items.data(), items.size() * sizeof(T));
+}
+
+void write_pending(format::RecordSink& out, const std::vector<format::Siginfo>& pending) {
+  format::Sigpending head{};
+  head.nr_pending = static_cast<std::uint32_t>(pending.size());
+  out.record(RecordType::sigpending, head);
+  write_array(out, pending);
+}
+
+std::size_t index_of(const std::vector<ThreadState>& threads, pid_t tid) {
+  for (std::size_t i = 0; i < threads.size(); ++i)
+    if (threads[i].tid == tid) return i;
+  CKPT_ASSERT(false);
+  return 0;
+}
+
+}  // namespace
+
+Bodies::~Bodies() = default;
+
+Result<std::unique_ptr<Bodies>> Bodies::gather(FrozenTree& tree) {
+  std::unique_ptr<Bodies> bodies(new Bodies(tree));
+  CKPT_CHECK(bodies->gather_all());
+  return bodies;
+}
+
+// From outside first: what stands in the way is known before any process is asked to do anything.
+Status Bodies::gather_all() {
+  for (const ProcessSnapshot& p : tree_.snapshot().processes) {
+    if (p.state == ProcState::zombie) continue;
+    CKPT_TRY(ProcessState state, gather_outside(p, tree_));
+    for (const ThreadState& t : state.threads) process_of_[t.tid] = processes_.size();
+    processes_.push_back(std::move(state));
+    anchors_.push_back({new Anchor, new Anchor, new Anchor});
+  }
+  obstacles_ = find_obstacles(tree_.snapshot(), processes_);
+  if (!obstacles_.empty()) return {};
+  for (ProcessState& s : processes_) CKPT_CHECK(gather_inside(s));
+  obstacles_ = find_obstacles(tree_.snapshot(), processes_);
+  return {};
+}
+
+void Bodies::complete(core::Process& root) const {
+  core::for_each_process(root, [&](core::Process& p) {
+    const auto found = process_of_.find(p.living_thread() ? p.living_thread()->pid->nr_at(0) : 0);
+    if (found == process_of_.end()) return;
+    p.stopped = tree_.was_stopped(p.tgid->nr_at(0)) || processes_[found->second].stops;
+    p.subreaper = processes_[found->second].subreaper ? core::Tri::yes : core::Tri::no;
+  });
+}
+
+void Bodies::write_platform(format::RecordSink& out) {
+  const ProcessState& s = processes_.front();
+  format::Platform platform{};
+  constexpr std::size_t kXcr0 = 464;  // in the area that ptrace(2) gives
+  const auto& xstate = s.threads.front().image.xstate;
+  std::memcpy(&platform.xstate_features, xstate.data() + kXcr0, sizeof(std::uint64_t));
+  std::uint64_t begin = s.site.vdso;
+  for (auto m = s.mappings.rbegin(); m != s.mappings.rend(); ++m)
+    if (m->name.starts_with("[vvar") && m->end == begin) begin = m->start;
+  platform.vvar_size = s.site.vdso - begin;
+  out.record(RecordType::platform, platform);
+  std::vector<std::byte> vdso(s.site.vdso_size);
+  // It was read a moment ago, to be asked; if the process is gone, reading its pages will fail.
+  static_cast<void>(s.memory.read(s.site.vdso, vdso));
+  const Slack slack = find_slack(vdso);
+  std::fill(vdso.begin() + static_cast<std::ptrdiff_t>(slack.begin), vdso.end(), std::byte{0});
+  write_array(out, vdso);
+}
+
+void Bodies::fill(const core::Task& task, format::Task& record) {
+  const pid_t tid = task.pid->nr_at(0);
+  const ProcessState& s = processes_[process_of_.at(tid)];
+  const ThreadState& t = s.threads[index_of(s.threads, tid)];
+  record.pdeath_signal = t.pdeath_signal;
+  record.clear_child_tid = t.clear_child_tid;
+  record.robust_futex_head_len = t.robust_list != 0 ? t.robust_list_length : 0;
+  record.robust_futex_list = t.robust_list;
+}
+
+void Bodies::write_mm(format::RecordSink& out, std::size_t process, core::ObjHash& objhash) {
+  const ProcessState& s = processes_[process];
+  out.record(RecordType::mm, s.mm.mm);
+  out.text(RecordType::string, s.mm.exe);
+  write_array(out, s.mm.auxv);
+  for (std::size_t i = 0; i < s.mm.vmas.size(); ++i) {
+    format::Vma vma = s.mm.vmas[i].vma;
+    if (vma.vma_type == format::kVmaShmAnon) {
+      Shared& shared = shared_[{vma.dev, vma.ino}];
+      if (!shared.anchor) {
+        shared = {new Anchor, s.snapshot->pid, &s.mappings[s.vma_mapping[i]], vma.ino_size};
+      }
+      bool is_new = false;
+      vma.ino_objref = objhash.lookup_add(*shared.anchor, &is_new);
+      vma.dev = vma.ino = 0;
+    }
+    out.record(RecordType::vma, vma);
+    if (vma.vma_type == format::kVmaFile || vma.vma_type == format::kVmaShmFile)
+      out.text(RecordType::file_name, s.mm.vmas[i].path);
+  }
+}
+
+std::int32_t Bodies::write_cred(format::RecordSink& out, const format::ImageCred& cred,
+                                core::ObjHash& objhash) {
+  std::string key(reinterpret_cast<const char*>(&cred.cred), sizeof cred.cred);
+  key.append(reinterpret_cast<const char*>(cred.groups.data()), cred.groups.size() * 4);
+  core::Ref<Anchor>& anchor = creds_[key];
+  if (!anchor) anchor = new Anchor;
+  bool is_new = false;
+  const std::int32_t ref = objhash.lookup_add(*anchor, &is_new);
+  if (!is_new) return ref;
+  announce(out, format::kObjCred, ref);
+  out.record(RecordType::cred, cred.cred);
+  write_array(out, cred.groups);
+  return ref;
+}
+
+void Bodies::write_task(format::RecordSink& out, const core::Task& task, core::ObjHash& objhash,
+                        format::TaskObjs& objs) {
+  const pid_t tid = task.pid->nr_at(0);
+  const std::size_t process = process_of_.at(tid);
+  const ProcessState& s = processes_[process];
+  bool is_new = false;
+  objs.mm_objref = objhash.lookup_add(*anchors_[process][0], &is_new);
+  if (is_new) {
+    announce(out, format::kObjMm, objs.mm_objref);
+    write_mm(out, process, objhash);
+    if (task.process->files)
+      for (const core::Fd& fd : task.process->files->fds())
+        if (fd.file->pipe)
+          pipes_.try_emplace({fd.file->dev, fd.file->ino},
+                             PipeEnd{fd.file->pipe, s.snapshot->pid, fd.fd});
+  }
+  objs.sighand_objref = objhash.lookup_add(*anchors_[process][1], &is_new);
+  if (is_new) {
+    announce(out, format::kObjSighand, objs.sighand_objref);
+    format::Sighand head{};
+    head.nr_actions = format::kSignals;
+    out.record(RecordType::sighand, head);
+    write_array(out, s.sighand.actions);
+  }
+  objs.signal_objref = objhash.lookup_add(*anchors_[process][2], &is_new);
+  if (is_new) {
+    announce(out, format::kObjSignal, objs.signal_objref);
+    out.record(RecordType::signal, s.signal.signal);
+    write_array(out, s.signal.rlimits);
+    write_pending(out, s.signal.pending);
+    for (const format::PosixTimer& timer : s.signal.timers)
+      out.record(RecordType::posix_timer, timer);
+  }
+  const ThreadState& t = s.threads[index_of(s.threads, tid)];
+  format::TaskCreds creds{};
+  creds.cred_ref = creds.ecred_ref = write_cred(out, t.cred, objhash);
+  out.record(RecordType::thread, t.image.thread);
+  out.record(RecordType::cpu, t.image.cpu);
+  write_array(out, t.image.xstate);
+  out.record(RecordType::signal_task, t.image.signal);
+  write_pending(out, t.image.pending);
+  out.record(RecordType::task_creds, creds);
+}
+
+// What waits in the pipe is duplicated into a pipe of ours, and stays where it is.
+Status Bodies::write_pipe(format::RecordSink& out, std::int32_t objref, const PipeEnd& end) const {
+  const std::string path = "/proc/" + std::to_string(end.pid) + "/fd/" + std::to_string(end.fd);
+  const auto failed = [&](const char* what) {
+    return cannot(std::string("cannot ") + what, path + ": " + std::strerror(errno), {}, errno);
+  };
+  const Descriptor theirs(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (theirs.get() < 0) return failed("open a pipe");
+  const int capacity = ::fcntl(theirs.get(), F_GETPIPE_SZ);
+  int ends[2];
+  if (capacity < 0 || ::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return failed("make a pipe");
+  const Descriptor ours(ends[0]), ours_in(ends[1]);
+  if (::fcntl(ours_in.get(), F_SETPIPE_SZ, capacity) < 0) return failed("make a pipe as large");
+  std::vector<std::byte> bytes(static_cast<std::size_t>(capacity));
+  ssize_t n = ::tee(theirs.get(), ours_in.get(), bytes.size(), SPLICE_F_NONBLOCK);
+  if (n < 0 && errno != EAGAIN) return failed("look into a pipe");
+  std::size_t have = 0;
+  while (n > 0 && have < static_cast<std::size_t>(n)) {
+    const ssize_t got = ::read(ours.get(), bytes.data() + have, bytes.size() - have);
+    if (got <= 0) return failed("read a pipe");
+    have += static_cast<std::size_t>(got);
+  }
+  bytes.resize(have);
+  format::PipeBuf head{};
+  head.pipe_objref = objref;
+  head.capacity = static_cast<std::uint32_t>(capacity);
+  out.record(RecordType::pipe_buf, head);
+  write_array(out, bytes);
+  return {};
+}
+
+Status Bodies::write_contents(format::RecordSink& out, const core::ObjHash& objhash) {
+  for (const auto& [inode, end] : pipes_)
+    CKPT_CHECK(write_pipe(out, objhash.lookup(*end.pipe), end));
+  out.new_frame();
+  PageWriter writer;
+  std::vector<PageRange> ranges;
+  for (std::size_t i = 0; i < processes_.size(); ++i) {
+    const ProcessState& s = processes_[i];
+    CKPT_TRY(const PageScanner scanner, PageScanner::open(s.threads.front().tid));
+    for (const format::ImageVma& v : s.mm.vmas) {
+      if (v.vma.vma_type != format::kVmaAnon && v.vma.vma_type != format::kVmaFile) continue;
+      ranges.clear();
+      CKPT_CHECK(scanner.scan(v.vma.vm_start, v.vma.vm_end, ranges));
+      CKPT_CHECK(writer.collect(objhash.lookup(*anchors_[i][0]), s.memory.fd(), ranges));
+    }
+  }
+  std::vector<Descriptor> files;  // until they are written
+  for (const auto& [inode, shared] : shared_) {
+    CKPT_TRY(Descriptor file, open_shared(shared.pid, *shared.mapping));
+    CKPT_CHECK(writer.collect(objhash.lookup(*shared.anchor), file.get(),
+                              shared_contents(file, shared.size)));
+    files.push_back(std::move(file));
+  }
+  pages_ = writer.pages();
+  contents_ = writer.contents();
+  return writer.write(out);
+}
+
+}  // namespace ckpt::host

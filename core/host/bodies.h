@@ -1,0 +1,59 @@
+// The bodies of a frozen tree's tasks on their way into an image: what was gathered, as records.
+#pragma once
+
+#include "core/checkpoint.h"
+#include "core/host/process_state.h"
+
+namespace ckpt::host {
+
+class Bodies : public core::TaskBodies {
+ public:
+  // `tree` stays frozen as long as this lives.
+  static Result<std::unique_ptr<Bodies>> gather(FrozenTree& tree);
+  ~Bodies() override;
+
+  [[nodiscard]] const std::vector<Obstacle>& obstacles() const { return obstacles_; }
+  // What is known of a machine's processes beyond their mirror: job control's stops, subreapers.
+  void complete(core::Process& root) const;
+  [[nodiscard]] std::uint64_t pages() const { return pages_; }        // written
+  [[nodiscard]] std::uint64_t contents() const { return contents_; }  // that differ
+
+  void write_platform(format::RecordSink& out) override;
+  void fill(const core::Task& task, format::Task& record) override;
+  void write_task(format::RecordSink& out, const core::Task& task, core::ObjHash& objhash,
+                  format::TaskObjs& objs) override;
+  Status write_contents(format::RecordSink& out, const core::ObjHash& objhash) override;
+
+ private:
+  // Something with an objref and nothing else.
+  class Anchor : public core::Object {};
+  struct Shared {
+    core::Ref<Anchor> anchor;
+    pid_t pid = 0;
+    const Mapping* mapping = nullptr;
+    std::uint64_t size = 0;
+  };
+  struct PipeEnd {
+    core::Ref<core::Pipe> pipe;
+    pid_t pid = 0;
+    int fd = -1;
+  };
+  explicit Bodies(FrozenTree& tree) : tree_(tree) {}
+  Status gather_all();
+  void write_mm(format::RecordSink& out, std::size_t process, core::ObjHash& objhash);
+  std::int32_t write_cred(format::RecordSink& out, const format::ImageCred& cred,
+                          core::ObjHash& objhash);
+  Status write_pipe(format::RecordSink& out, std::int32_t objref, const PipeEnd& end) const;
+
+  FrozenTree& tree_;
+  std::vector<ProcessState> processes_;
+  std::vector<Obstacle> obstacles_;
+  std::map<pid_t, std::size_t> process_of_;                           // by the pid of any thread
+  std::vector<std::array<core::Ref<Anchor>, 3>> anchors_;             // mm, sighand, signal
+  std::map<std::pair<std::uint64_t, std::uint64_t>, Shared> shared_;  // by device and inode
+  std::map<std::string, core::Ref<Anchor>> creds_;                    // by their bytes
+  std::map<std::pair<std::uint64_t, std::uint64_t>, PipeEnd> pipes_;  // by device and inode
+  std::uint64_t pages_ = 0, contents_ = 0;
+};
+
+}  // namespace ckpt::host

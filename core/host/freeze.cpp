@@ -1,0 +1,247 @@
+#include "core/host/freeze.h"
+
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <ctime>
+
+#include "core/host/proc_fs.h"
+#include "core/host/text_scan.h"
+
+namespace ckpt::host {
+
+namespace {
+
+constexpr int kRounds = 200;        // of looking and seizing
+constexpr int kStopTimeout = 5000;  // milliseconds
+constexpr std::int64_t kEintr = -EINTR, kErestartNoHand = -514;
+
+// Calls that return EINTR when they are interrupted by a mere stop, though no signal was handled.
+// As -ERESTARTNOHAND the kernel makes them again, or returns EINTR if a handler runs.
+bool leaks_eintr(std::uint64_t nr) {
+  switch (nr) {
+    case SYS_read:  // of inotify, and of other special files
+    case SYS_write:
+    case SYS_accept:
+    case SYS_accept4:
+    case SYS_connect:
+    case SYS_sendto:
+    case SYS_recvfrom:
+    case SYS_sendmsg:
+    case SYS_recvmsg:
+    case SYS_recvmmsg:
+    case SYS_sendmmsg:
+    case SYS_semop:
+    case SYS_semtimedop:
+    case SYS_rt_sigtimedwait:
+    case SYS_epoll_wait:
+    case SYS_epoll_pwait:
+    case SYS_epoll_pwait2:
+    case SYS_io_getevents:
+    case SYS_io_pgetevents:
+      return true;
+    default:
+      return false;
+  }
+}
+
+void make_restartable(user_regs_struct& regs) {
+  if (static_cast<std::int64_t>(regs.orig_rax) >= 0 &&
+      static_cast<std::int64_t>(regs.rax) == kEintr && leaks_eintr(regs.orig_rax))
+    regs.rax = static_cast<std::uint64_t>(kErestartNoHand);
+}
+
+// What has exited cannot be seized (EPERM, or ESRCH if it was reaped as well).
+bool has_ended(pid_t pid, pid_t tid) {
+  const auto text =
+      ProcFs("/proc").read(std::to_string(pid) + "/task/" + std::to_string(tid) + "/stat");
+  if (text.has_error()) return true;
+  const auto stat = parse_stat(text.value());
+  return stat.has_error() || stat->state == 'Z' || stat->state == 'X';
+}
+
+// Four calls are restarted by restart_syscall(2) if they were interrupted before: futex and poll
+// are told by where the thread sleeps, nanosleep by having an address as its first argument, where
+// clock_nanosleep has the number of a clock.
+std::uint64_t restarted_call(pid_t pid, pid_t tid) {
+  const ProcFs proc("/proc");
+  const std::string dir = std::to_string(pid) + "/task/" + std::to_string(tid);
+  const auto call = proc.read(dir + "/syscall");
+  if (call.has_error()) return 0;
+  std::string_view words = call.value();
+  std::uint64_t number = 0, argument = 0;
+  const auto first = next_word(words), second = next_word(words);
+  if (!second || !scan(*first, number) || number != SYS_restart_syscall ||
+      !scan_base(second->substr(std::min<std::size_t>(2, second->size())), argument, 16))
+    return 0;
+  const auto where = proc.read(dir + "/wchan");
+  if (where.has_error() || where.value().starts_with("do_signal_stop")) return 0;
+  if (where.value().starts_with("futex")) return SYS_futex;
+  if (where.value().find("poll") != std::string::npos) return SYS_poll;
+  constexpr std::uint64_t kClocks = 16;
+  return argument < kClocks ? SYS_clock_nanosleep : SYS_nanosleep;
+}
+
+// Until it shows that it has taken the SIGSTOP, or a second has gone by.
+void await_stop(pid_t pid) {
+  for (int i = 0; i < 1000; ++i) {
+    const auto text = ProcFs("/proc").read(std::to_string(pid) + "/stat");
+    if (text.has_error()) return;
+    const auto stat = parse_stat(text.value());
+    if (stat.has_error() || stat->state == 'T' || stat->state == 'Z') return;
+    const timespec pause{0, 1000000};
+    ::nanosleep(&pause, nullptr);
+  }
+}
+
+Error with_hint(Error error, const std::string& comm, const std::string& hint) {
+  error.what = "cannot freeze the processes";
+  error.detail += " (" + comm + ")";
+  error.hint = hint;
+  return error;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<FrozenTree>> FrozenTree::freeze(pid_t root, const SnapshotOptions& options) {
+  std::unique_ptr<FrozenTree> tree(new FrozenTree);
+  CKPT_CHECK(tree->freeze_all(root, options, false));
+  return tree;
+}
+
+Result<std::unique_ptr<FrozenTree>> FrozenTree::freeze_one(pid_t pid) {
+  std::unique_ptr<FrozenTree> tree(new FrozenTree);
+  CKPT_CHECK(tree->freeze_all(pid, {}, true));
+  return tree;
+}
+
+FrozenTree::~FrozenTree() {
+  thaw();
+}
+
+// Rounds of looking and seizing, until a look shows nothing that is not ours. A tree that changes
+// under the reader is half frozen by then, so it calms down.
+Status FrozenTree::freeze_all(pid_t root, const SnapshotOptions& options, bool alone) {
+  SnapshotOptions once = options;
+  once.max_attempts = 2;
+  for (int round = 0; round < kRounds; ++round) {
+    auto look = snapshot_tree(root, round + 1 == kRounds ? options : once);
+    if (look.has_error() && look.error().errno_value == EBUSY) continue;
+    if (look.has_error()) return look.error();
+    snapshot_ = std::move(*look);
+    if (alone) snapshot_.processes.resize(1);
+    CKPT_TRY(const bool found, seize_new());
+    if (!found) return {};
+  }
+  return cannot("cannot freeze the processes", "new ones appear all the time", "try again", EBUSY);
+}
+
+Result<bool> FrozenTree::seize_new() {
+  std::vector<std::pair<FrozenThread*, const std::string*>> fresh;
+  for (const ProcessSnapshot& p : snapshot_.processes) {
+    if (p.state == ProcState::zombie) continue;
+    for (const ThreadSnapshot& t : p.threads) {
+      if (t.state == 'Z' || t.state == 'X' || threads_.contains(t.tid)) continue;
+      const Tracee tracee(p.pid, t.tid);
+      const std::uint64_t call = restarted_call(p.pid, t.tid);
+      const Status seized = tracee.seize();
+      if (seized.has_error() && has_ended(p.pid, t.tid)) continue;
+      if (seized.has_error())
+        return with_hint(seized.error(), p.comm,
+                         p.tracer != 0 ? "process " + std::to_string(p.tracer) + " traces it"
+                                       : "be root, or its owner");
+      const auto [at, is_new] = threads_.emplace(t.tid, FrozenThread{tracee});
+      at->second.restarted_call = call;
+      fresh.emplace_back(&at->second, &p.comm);
+    }
+  }
+  for (const auto& [thread, comm] : fresh) CKPT_CHECK(wait(*thread, *comm));
+  // Who was seen may have ended, or may have had children before it stopped: look again.
+  return !fresh.empty();
+}
+
+Status FrozenTree::wait(FrozenThread& thread, const std::string& comm) {
+  for (;;) {
+    const auto stop = thread.tracee.wait_stop(kStopTimeout);
+    if (stop.has_error())
+      return with_hint(stop.error(), comm,
+                       "it may wait for a vfork child, or sleep uninterruptibly");
+    if (stop->kind == Stop::Kind::ended) {
+      threads_.erase(thread.tracee.tid());
+      return {};
+    }
+    if (stop->kind == Stop::Kind::signal) {
+      // A signal was on its way: it takes its course, then our stop comes.
+      CKPT_CHECK(thread.tracee.go_on(stop->signal));
+      continue;
+    }
+    thread.group_stopped = stop->kind == Stop::Kind::group_stopped;
+    auto regs = thread.tracee.registers();
+    if (regs.has_error() && regs.error().errno_value != ENOEXEC) return regs.error();
+    thread.regs_readable = regs.has_value();
+    if (!thread.regs_readable) return {};
+    const std::uint64_t rax = regs->rax;
+    make_restartable(*regs);
+    if (regs->rax != rax) CKPT_CHECK(thread.tracee.set_registers(*regs));
+    thread.regs = *regs;
+    return {};
+  }
+}
+
+std::vector<FrozenThread*> FrozenTree::threads_of(pid_t pid) {
+  std::vector<FrozenThread*> out;
+  for (auto& [tid, thread] : threads_)
+    if (thread.tracee.pid() == pid) out.push_back(&thread);
+  return out;
+}
+
+bool FrozenTree::was_stopped(pid_t pid) const {
+  return std::any_of(threads_.begin(), threads_.end(), [pid](const auto& entry) {
+    return entry.second.tracee.pid() == pid && entry.second.group_stopped;
+  });
+}
+
+void FrozenTree::thaw() {
+  for (auto& [tid, thread] : threads_) {
+    static_cast<void>(thread.tracee.detach());  // it may have been killed
+    if (thread.stop_again) ::syscall(SYS_tgkill, thread.tracee.pid(), tid, SIGSTOP);
+  }
+  threads_.clear();
+}
+
+std::size_t FrozenTree::thaw_stopped() {
+  std::size_t stopped = 0;
+  for (const ProcessSnapshot& p : snapshot_.processes) {
+    if (p.state == ProcState::zombie || was_stopped(p.pid)) continue;
+    stopped += ::kill(p.pid, SIGSTOP) == 0 ? 1 : 0;
+  }
+  thaw();
+  for (const ProcessSnapshot& p : snapshot_.processes)
+    if (p.state != ProcState::zombie) await_stop(p.pid);
+  return stopped;
+}
+
+// A traced thread stays a zombie until its tracer has waited for it, a leader until its threads are
+// gone, and a namespace's init until its members are.
+void FrozenTree::kill() {
+  const auto& all = snapshot_.processes;
+  for (auto p = all.rbegin(); p != all.rend(); ++p)
+    if (p->state != ProcState::zombie) ::kill(p->pid, SIGKILL);
+  const auto reap = [this](pid_t tid) {
+    int status = 0;
+    while (threads_.contains(tid) && ::waitpid(tid, &status, __WALL) == tid && WIFSTOPPED(status)) {
+    }
+  };
+  for (auto p = all.rbegin(); p != all.rend(); ++p) {
+    for (const ThreadSnapshot& t : p->threads)
+      if (t.tid != p->pid) reap(t.tid);
+    reap(p->pid);
+  }
+  threads_.clear();
+}
+
+}  // namespace ckpt::host

@@ -1,0 +1,354 @@
+// What /proc and ptrace tell of a frozen process.
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include "core/host/proc_fs.h"
+#include "core/host/process_state.h"
+#include "core/host/text_scan.h"
+
+namespace ckpt::host {
+
+namespace {
+
+const ProcFs kProc("/proc");
+
+std::string dir_of(pid_t pid) {
+  return std::to_string(pid);
+}
+
+// The number after `key` in a text of "Key: value" lines; nullopt if it is not there.
+std::optional<std::uint64_t> number_after(std::string_view text, std::string_view key, int base) {
+  while (!text.empty()) {
+    std::string_view line = next_line(text);
+    if (!line.starts_with(key)) continue;
+    line.remove_prefix(key.size());
+    std::uint64_t value = 0;
+    const auto word = next_word(line);
+    if (word && scan_base(*word, value, base)) return value;
+  }
+  return {};
+}
+
+// The fields of /proc/PID/stat behind the name; [0] is field 3, the state, which is no number.
+std::vector<std::uint64_t> stat_fields(std::string_view text) {
+  std::vector<std::uint64_t> out;
+  text.remove_prefix(std::min(text.rfind(')') + 1, text.size()));
+  while (const auto word = next_word(text)) {
+    std::int64_t number = 0;
+    std::uint64_t value = 0;
+    if (scan(*word, number)) value = static_cast<std::uint64_t>(number);
+    if (!word->starts_with('-')) scan(*word, value);
+    out.push_back(value);
+  }
+  return out;
+}
+
+// /proc/PID/limits: a heading, then a line for each limit in the order of their numbers. The name
+// takes 26 columns; "unlimited" is all ones.
+Result<std::vector<format::Rlimit>> parse_limits(std::string_view text) {
+  constexpr std::size_t kNameColumns = 26;
+  std::vector<format::Rlimit> out;
+  next_line(text);
+  const auto value = [](std::string_view word, format::u64le& to) {
+    std::uint64_t number = ~0ULL;
+    if (word != "unlimited" && !scan(word, number)) return false;
+    to = number;
+    return true;
+  };
+  while (!text.empty()) {
+    std::string_view line = next_line(text);
+    line.remove_prefix(std::min(kNameColumns, line.size()));
+    const auto soft = next_word(line), hard = next_word(line);
+    format::Rlimit limit{};
+    if (!hard || !value(*soft, limit.current) || !value(*hard, limit.maximum))
+      return cannot("cannot read the limits", "line " + std::to_string(out.size() + 2));
+    out.push_back(limit);
+  }
+  if (out.size() == format::kRlimits) return out;
+  return cannot("cannot read the limits", std::to_string(out.size()) + " of them instead of 16");
+}
+
+class Gatherer {
+ public:
+  Gatherer(const ProcessSnapshot& process, FrozenTree& tree)
+      : p_(process),
+        tree_(tree),
+        dir_(dir_of(process.pid) + "/task/" + dir_of(window_of(process))) {}
+
+  Result<ProcessState> run() {
+    s_.snapshot = &p_;
+    CKPT_TRY(s_.memory, ProcessMemory::open(window_of(p_)));
+    CKPT_CHECK(read_mappings());
+    CKPT_CHECK(read_mm());
+    CKPT_CHECK(read_signal());
+    for (FrozenThread* thread : tree_.threads_of(p_.pid)) CKPT_CHECK(read_thread(*thread));
+    if (s_.threads.empty())
+      return cannot("cannot read the process", "process " + dir_of(p_.pid) + " has ended", {},
+                    ESRCH);
+    CKPT_TRY(s_.signal.pending, s_.threads.front().frozen->tracee.pending(true));
+    take_stop(s_.signal.pending);
+    return std::move(s_);
+  }
+
+ private:
+  // A dead leader's own files in /proc are empty.
+  static pid_t window_of(const ProcessSnapshot& p) {
+    for (const ThreadSnapshot& t : p.threads)
+      if (t.state != 'Z' && t.state != 'X') return t.tid;
+    return p.pid;
+  }
+
+  void take_stop(std::vector<format::Siginfo>& queue) {
+    s_.stops |= std::erase_if(
+                    queue, [](const format::Siginfo& info) { return info.signo() == SIGSTOP; }) > 0;
+  }
+
+  Status read_mappings() {
+    CKPT_TRY(const std::string text, kProc.read(dir_ + "/smaps"));
+    CKPT_TRY(s_.mappings, parse_smaps(text));
+    std::uint64_t before = 1ULL << 32, widest = 0;
+    for (std::size_t i = 0; i < s_.mappings.size(); ++i) {
+      const Mapping& m = s_.mappings[i];
+      if (m.name == "[vdso]") {
+        s_.site.vdso = m.start;
+        s_.site.vdso_size = m.end - m.start;
+      }
+      constexpr std::uint64_t kTaskSize = 1ULL << 47;
+      if (m.start > before && m.start < kTaskSize && m.start - before > widest) {
+        widest = m.start - before;
+        s_.site.hole = (before + widest / 2) & ~0xfffULL;
+      }
+      before = std::max(before, m.end);
+      if (!m.is_kernels()) add_vma(i);
+    }
+    return {};
+  }
+
+  void add_vma(std::size_t index) {
+    const Mapping& m = s_.mappings[index];
+    format::ImageVma out;
+    format::Vma& v = out.vma;
+    const bool file = m.ino != 0 && m.name.starts_with('/');
+    const bool shm = m.shared && (!file || (m.name == "/dev/zero" && m.deleted));
+    v.vma_type = shm        ? format::kVmaShmAnon
+                 : !file    ? format::kVmaAnon
+                 : m.shared ? format::kVmaShmFile
+                            : format::kVmaFile;
+    v.vm_start = m.start;
+    v.vm_end = m.end;
+    v.vm_page_prot = m.protection;
+    v.vm_flags = flags_of(m);
+    if (file && !shm) {
+      out.path = m.name;
+      v.vm_pgoff = m.offset;
+      struct stat st {};
+      if (status_of(m, st)) {
+        v.dev = st.st_dev;
+        v.ino = st.st_ino;
+        v.size = static_cast<std::uint64_t>(st.st_size);
+        v.mtime_ns = std::int64_t{st.st_mtim.tv_sec} * 1000000000 + st.st_mtim.tv_nsec;
+      }
+    } else if (shm) {
+      struct stat st {};
+      v.vm_pgoff = m.offset;
+      if (status_of(m, st)) {
+        v.dev = st.st_dev;
+        v.ino = st.st_ino;
+        v.ino_size = (static_cast<std::uint64_t>(st.st_size) + 0xfff) & ~0xfffULL;
+      }
+    }
+    s_.mm.vmas.push_back(std::move(out));
+    s_.vma_mapping.push_back(index);
+  }
+
+  // The mapped file itself where that is permitted, else what has its name.
+  bool status_of(const Mapping& m, struct stat& st) const {
+    char range[64];
+    std::snprintf(range, sizeof range, "%lx-%lx", static_cast<unsigned long>(m.start),
+                  static_cast<unsigned long>(m.end));
+    const auto own = kProc.status(dir_of(p_.pid) + "/map_files/" + range);
+    if (!own.has_error()) {
+      st = own.value();
+      return true;
+    }
+    return ::stat(m.name.c_str(), &st) == 0 && st.st_ino == m.ino;
+  }
+
+  static std::uint64_t flags_of(const Mapping& m) {
+    static const struct {
+      const char* code;
+      std::uint64_t flag;
+    } kFlags[] = {{"gd", format::kVmaGrowsDown},  {"lo", format::kVmaLocked},
+                  {"dc", format::kVmaDontFork},   {"nr", format::kVmaNoReserve},
+                  {"wf", format::kVmaWipeOnFork}, {"dd", format::kVmaDontDump},
+                  {"hg", format::kVmaHugePage},   {"nh", format::kVmaNoHugePage},
+                  {"mg", format::kVmaMergeable}};
+    std::uint64_t flags = 0;
+    for (const auto& f : kFlags)
+      if (m.has(f.code)) flags |= f.flag;
+    return flags;
+  }
+
+  Status read_mm() {
+    CKPT_TRY(const std::string stat, kProc.read(dir_ + "/stat"));
+    const auto f = stat_fields(stat);
+    constexpr std::size_t kFirst = 3;  // the number, in proc(5), of f[0]
+    const auto field = [&](std::size_t n) { return n - kFirst < f.size() ? f[n - kFirst] : 0; };
+    format::Mm& mm = s_.mm.mm;
+    mm.map_count = static_cast<std::uint32_t>(s_.mm.vmas.size());
+    mm.start_code = field(26);
+    mm.end_code = field(27);
+    mm.start_stack = field(28);
+    mm.start_data = field(45);
+    mm.end_data = field(46);
+    mm.start_brk = field(47);
+    mm.arg_start = field(48);
+    mm.arg_end = field(49);
+    mm.env_start = field(50);
+    mm.env_end = field(51);
+    mm.vdso = s_.site.vdso;
+    s_.mm.exe = p_.exe;
+    if (const auto st = kProc.status(dir_ + "/exe"); !st.has_error()) {
+      mm.exe_dev = st.value().st_dev;
+      mm.exe_ino = st.value().st_ino;
+    }
+    CKPT_TRY(const std::string auxv, kProc.read(dir_ + "/auxv"));
+    const auto bytes = std::as_bytes(std::span(auxv));
+    s_.mm.auxv.assign(bytes.begin(), bytes.end());
+    return {};
+  }
+
+  Status read_signal() {
+    format::Signal& g = s_.signal.signal;
+    g.nr_rlimits = format::kRlimits;
+    CKPT_TRY(const std::string limits, kProc.read(dir_ + "/limits"));
+    CKPT_TRY(s_.signal.rlimits, parse_limits(limits));
+    const auto number = [&](const char* name, int base) -> std::uint64_t {
+      const auto text = kProc.read(dir_ + "/" + name);
+      std::int64_t value = 0;
+      if (!text.has_error()) scan_base(trim(text.value()), value, base);
+      return static_cast<std::uint64_t>(value);
+    };
+    g.personality = static_cast<std::uint32_t>(number("personality", 16));
+    const auto score = kProc.read(dir_of(p_.pid) + "/oom_score_adj");
+    std::int32_t adj = 0;
+    if (!score.has_error()) scan(trim(score.value()), adj);
+    g.oom_score_adj = adj;
+    const auto filter = kProc.read(dir_of(p_.pid) + "/coredump_filter");
+    std::uint32_t bits = 0;
+    if (!filter.has_error()) scan_base(trim(filter.value()), bits, 16);
+    g.coredump_filter = bits;
+    return {};
+  }
+
+  Status read_thread(FrozenThread& frozen) {
+    ThreadState t;
+    t.tid = frozen.tracee.tid();
+    t.frozen = &frozen;
+    if (!frozen.regs_readable) {
+      s_.threads.push_back(std::move(t));
+      return {};
+    }
+    const Tracee& tracee = frozen.tracee;
+    CKPT_CHECK(leave_critical_section(frozen, s_.memory));
+    CKPT_TRY(t.image.xstate, tracee.extended_state());
+    CKPT_TRY(const std::uint64_t blocked, tracee.signal_mask());
+    t.image.signal.blocked = blocked;
+    CKPT_TRY(t.image.pending, tracee.pending(false));
+    take_stop(t.image.pending);
+    CKPT_TRY(const RseqConfiguration rseq, tracee.rseq());
+    t.image.thread.rseq_pointer = rseq.pointer;
+    t.image.thread.rseq_size = rseq.size;
+    t.image.thread.rseq_signature = rseq.signature;
+    std::uint64_t head = 0, length = 0;
+    if (::syscall(SYS_get_robust_list, t.tid, &head, &length) == 0) {
+      t.robust_list = head;
+      t.robust_list_length = static_cast<std::uint32_t>(length);
+    }
+    read_scheduling(t);
+    CKPT_CHECK(read_credentials(t));
+    s_.threads.push_back(std::move(t));
+    return {};
+  }
+
+  static void read_scheduling(ThreadState& t) {
+    struct {
+      std::uint32_t size, policy;
+      std::uint64_t flags;
+      std::int32_t nice;
+      std::uint32_t priority;
+      std::uint64_t runtime, deadline, period;
+      std::uint32_t util_min, util_max;
+    } attr{};
+    if (::syscall(SYS_sched_getattr, t.tid, &attr, sizeof attr, 0) != 0) return;
+    t.image.thread.sched_policy = attr.policy;
+    t.image.thread.sched_priority = attr.priority;
+    t.image.thread.nice = attr.nice;
+    t.image.thread.sched_flags = static_cast<std::uint32_t>(attr.flags);
+  }
+
+  Status read_credentials(ThreadState& t) const {
+    CKPT_TRY(const std::string text,
+             kProc.read(dir_of(p_.pid) + "/task/" + std::to_string(t.tid) + "/status"));
+    CKPT_TRY(t.cred, parse_credentials(text));
+    return {};
+  }
+
+  const ProcessSnapshot& p_;
+  FrozenTree& tree_;
+  const std::string dir_;
+  ProcessState s_;
+};
+
+}  // namespace
+
+std::string Obstacle::text() const {
+  return "process " + std::to_string(pid) + " (" + comm + "): " + object + ": " + why +
+         (hint.empty() ? "" : " (" + hint + ")");
+}
+
+Result<format::ImageCred> parse_credentials(std::string_view text) {
+  CKPT_TRY(const ProcStatus status, parse_status(text));
+  format::ImageCred out;
+  format::Cred& c = out.cred;
+  c.uid = status.uid[0];
+  c.euid = status.uid[1];
+  c.suid = status.uid[2];
+  c.fsuid = status.uid[3];
+  c.gid = status.gid[0];
+  c.egid = status.gid[1];
+  c.sgid = status.gid[2];
+  c.fsgid = status.gid[3];
+  c.no_new_privs = status.no_new_privs.value_or(false) ? 1 : 0;
+  c.cap_inheritable = number_after(text, "CapInh:", 16).value_or(0);
+  c.cap_permitted = number_after(text, "CapPrm:", 16).value_or(0);
+  c.cap_effective = number_after(text, "CapEff:", 16).value_or(0);
+  c.cap_bounding = number_after(text, "CapBnd:", 16).value_or(0);
+  c.cap_ambient = number_after(text, "CapAmb:", 16).value_or(0);
+  std::string_view rest = text;
+  while (!rest.empty()) {
+    std::string_view line = next_line(rest);
+    if (!line.starts_with("Groups:")) continue;
+    line.remove_prefix(7);
+    while (const auto word = next_word(line)) {
+      std::uint32_t gid = 0;
+      if (scan(*word, gid)) out.groups.emplace_back(gid);
+    }
+  }
+  c.nr_groups = static_cast<std::uint32_t>(out.groups.size());
+  return out;
+}
+
+Result<ProcessState> gather_outside(const ProcessSnapshot& process, FrozenTree& tree) {
+  return Gatherer(process, tree).run();
+}
+
+}  // namespace ckpt::host

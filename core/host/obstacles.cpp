@@ -1,0 +1,239 @@
+// What cannot be checkpointed yet, found before anything is copied. core/host/README.md has the
+// table; what is not in it as supported must be found here.
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <map>
+#include <set>
+
+#include "core/host/page_scan.h"
+#include "core/host/proc_fs.h"
+#include "core/host/process_state.h"
+#include "core/host/text_scan.h"
+
+namespace ckpt::host {
+
+namespace {
+
+constexpr std::uint32_t kAsync = 020000;  // O_ASYNC
+
+// Codes of VmFlags that say nothing that would have to be restored, or that the image holds.
+const std::set<std::string_view> kHarmlessFlags = {"rd", "wr", "ex", "sh", "mr", "mw", "me", "ms",
+                                                   "gd", "lo", "dc", "de", "ac", "nr", "wf", "dd",
+                                                   "sd", "hg", "nh", "mg", "??", "dw"};
+
+class Finder {
+ public:
+  Finder(const TreeSnapshot& snapshot, const std::vector<ProcessState>& processes)
+      : snapshot_(snapshot), processes_(processes) {}
+
+  std::vector<Obstacle> run() {
+    const ProcFs proc("/proc");
+    self_ = namespaces_of_self();
+    for (const ProcessSnapshot& p : snapshot_.processes) {
+      if (p.state == ProcState::dead)
+        add(p, "its leader", "has exited while other threads live", "");
+      if (p.exiting && p.state != ProcState::zombie) add(p, "itself", "is exiting", "wait for it");
+    }
+    for (const ProcessState& s : processes_) {
+      process(s);
+      for (const ThreadState& t : s.threads) thread(s, t);
+      for (std::size_t i = 0; i < s.mm.vmas.size(); ++i)
+        mapping(s, s.mm.vmas[i], s.mappings[s.vma_mapping[i]]);
+      for (const FdEntry& fd : s.snapshot->fds) file(*s.snapshot, fd);
+    }
+    shared_memory();
+    return std::move(found_);
+  }
+
+ private:
+  void add(const ProcessSnapshot& p, std::string object, std::string why, std::string hint) {
+    found_.push_back({p.pid, p.comm, std::move(object), std::move(why), std::move(hint)});
+  }
+
+  static Namespaces namespaces_of_self() {
+    const ProcFs proc("/proc");
+    const auto ns = [&](const char* name) -> std::uint64_t {
+      const auto link = proc.read_link(std::string("self/ns/") + name);
+      return link.has_error() ? 0 : parse_inode_link(link.value(), name).value_or(0);
+    };
+    return {ns("pid"), ns("user"), ns("mnt"),    ns("net"),
+            ns("ipc"), ns("uts"),  ns("cgroup"), ns("time")};
+  }
+
+  void process(const ProcessState& s) {
+    const ProcessSnapshot& p = *s.snapshot;
+    const struct {
+      const char* name;
+      std::uint64_t own, ours;
+    } kinds[] = {{"user", p.ns.user, self_.user},  {"mount", p.ns.mnt, self_.mnt},
+                 {"network", p.ns.net, self_.net}, {"ipc", p.ns.ipc, self_.ipc},
+                 {"uts", p.ns.uts, self_.uts},     {"cgroup", p.ns.cgroup, self_.cgroup},
+                 {"time", p.ns.time, self_.time}};
+    for (const auto& kind : kinds)
+      if (kind.own != kind.ours)
+        add(p, std::string(kind.name) + " namespace", "is not the one ckpt runs in",
+            "run ckpt in it: nsenter(1)");
+    if (p.seccomp.value_or(0) != 0) add(p, "seccomp", "a filter is in force", "");
+    if (p.cwd_deleted) add(p, "working directory", "was deleted", "");
+    if (p.root != "/") add(p, "root directory", "is " + p.root + " (chroot)", "");
+    if (s.mm.mm.vdso == 0) add(p, "vdso", "it has none", "");
+    for (const Mapping& m : s.mappings)
+      if (m.name == "[vdso]" && m.has("sl")) add(p, "vdso", "is sealed", "");
+    if (s.mm.exe.ends_with(" (deleted)")) add(p, "executable", "was deleted", "");
+    for (const std::string& surprise : s.surprises) add(p, "state", surprise, "");
+    for (const format::PosixTimer& t : s.signal.timers)
+      if (t.clock < 0) add(p, "timer " + std::to_string(t.id), "of a process's or fd's clock", "");
+    if (const auto scanner = PageScanner::open(p.pid);
+        scanner.has_value() && scanner->has_guards(0, 1ULL << 47))
+      add(p, "memory", "has guard pages (MADV_GUARD_INSTALL)", "");
+    const auto status = ProcFs("/proc").read(std::to_string(p.pid) + "/status");
+    if (!status.has_error() &&
+        status.value().find("x86_Thread_features:\tshstk") != std::string::npos)
+      add(p, "shadow stack", "is in use", "");
+    for (const ThreadSnapshot& t : p.threads)
+      if (t.own_files || t.own_fs)
+        add(p, "thread " + std::to_string(t.tid),
+            std::string("has ") + (t.own_files ? "descriptors" : "a working directory") +
+                " of its own",
+            "");
+  }
+
+  void thread(const ProcessState& s, const ThreadState& t) {
+    const ProcessSnapshot& p = *s.snapshot;
+    const std::string name = "thread " + std::to_string(t.tid);
+    if (!t.frozen->regs_readable || t.frozen->regs.cs != 0x33)
+      return add(p, name, "runs 32-bit code", "");
+    if (t.frozen->tracee.syscall_user_dispatch()) add(p, name, "syscall user dispatch is on", "");
+    constexpr std::size_t kInUse = 512;  // XSTATE_BV in an XSAVE area
+    constexpr std::uint64_t kTiles = 3ULL << 17;
+    std::uint64_t in_use = 0;
+    if (t.image.xstate.size() >= kInUse + 8)
+      std::memcpy(&in_use, t.image.xstate.data() + kInUse, sizeof in_use);
+    if ((in_use & kTiles) != 0) add(p, name, "uses AMX tiles", "");
+    constexpr std::uint32_t kDeadline = 6;
+    if (t.image.thread.sched_policy == kDeadline) add(p, name, "is of SCHED_DEADLINE", "");
+    if (::syscall(SYS_ioprio_get, 1, t.tid) > 0) add(p, name, "has an I/O priority", "ionice -c 0");
+    cpu_set_t theirs, ours;
+    if (::sched_getaffinity(t.tid, sizeof theirs, &theirs) == 0 &&
+        ::sched_getaffinity(0, sizeof ours, &ours) == 0 && !CPU_EQUAL(&theirs, &ours))
+      add(p, name, "is bound to some processors", "taskset -p");
+  }
+
+  void mapping(const ProcessState& s, const format::ImageVma& v, const Mapping& m) {
+    char range[64];
+    std::snprintf(range, sizeof range, "mapping %lx-%lx", static_cast<unsigned long>(m.start),
+                  static_cast<unsigned long>(m.end));
+    const ProcessSnapshot& p = *s.snapshot;
+    const std::string object = range + (m.name.empty() ? "" : " " + m.name);
+    if (m.end > 1ULL << 47) add(p, object, "lies above 128 TiB", "");
+    if (m.name.starts_with("/SYSV")) {
+      add(p, object, "is System V shared memory", "");
+    } else if (v.vma.vma_type == format::kVmaFile || v.vma.vma_type == format::kVmaShmFile) {
+      struct stat st {};
+      if (m.deleted)
+        add(p, object, "the file was deleted", "");
+      else if (v.vma.ino == 0)
+        add(p, object, "the mapped file cannot be reached", "be root");
+      else if (::stat(m.name.c_str(), &st) != 0 || st.st_ino != v.vma.ino || st.st_dev != v.vma.dev)
+        add(p, object, "its name is another file's now", "");
+      else if (!S_ISREG(st.st_mode))
+        add(p, object, "is of no regular file", "");
+    } else if (v.vma.vma_type == format::kVmaShmAnon && !(m.name == "/dev/zero" && m.deleted)) {
+      add(p, object, "is shared memory of an unknown kind", "");
+    } else if (v.vma.vma_type == format::kVmaShmAnon && v.vma.ino_size == 0) {
+      add(p, object, "the shared memory cannot be reached", "be root");
+    } else if (!m.name.empty() && m.name != "[heap]" && m.name != "[stack]" &&
+               m.name != "/dev/zero") {
+      add(p, object, "is of an unknown kind", "");
+    }
+    for (const std::string& flag : m.flags)
+      if (!kHarmlessFlags.contains(flag)) add(p, object, "has the flag '" + flag + "'", "");
+  }
+
+  void file(const ProcessSnapshot& p, const FdEntry& fd) {
+    const OpenFile& f = snapshot_.files[fd.file];
+    const std::string object = "fd " + std::to_string(fd.fd) + " " + f.link;
+    if ((f.flags & kAsync) != 0) add(p, object, "asks for signals (O_ASYNC)", "");
+    const auto info =
+        ProcFs("/proc").read(std::to_string(p.pid) + "/fdinfo/" + std::to_string(fd.fd));
+    if (!info.has_error() && info.value().find("\nlock:") != std::string::npos)
+      add(p, object, "holds a file lock or lease", "");
+    switch (f.type) {
+      case FdType::regular:
+      case FdType::directory:
+        if (f.deleted) add(p, object, "was deleted; its contents are not in an image yet", "");
+        return;
+      case FdType::pipe:
+        return pipe(p, fd, f, object);
+      case FdType::tty:
+        return;
+      case FdType::chr:
+        if (f.rdev != 0 && major(f.rdev) == 1 &&
+            (minor(f.rdev) == 3 || minor(f.rdev) == 5 || minor(f.rdev) == 7 || minor(f.rdev) == 8 ||
+             minor(f.rdev) == 9))
+          return;
+        return add(p, object, "is a device", "close it");
+      default:
+        return add(p, object, std::string("is a file of type ") + fd_type_name(f.type), "close it");
+    }
+  }
+
+  // Both ends in the tree, or nobody at the other end at all.
+  void pipe(const ProcessSnapshot& p, const FdEntry& fd, const OpenFile& f,
+            const std::string& object) {
+    bool reads = false, writes = false;
+    for (const OpenFile& other : snapshot_.files)
+      if (other.type == FdType::pipe && other.ino == f.ino && other.dev == f.dev) {
+        const std::uint32_t access = other.flags & O_ACCMODE;
+        reads |= access != O_WRONLY;
+        writes |= access != O_RDONLY;
+      }
+    if ((f.flags & O_DIRECT) != 0) add(p, object, "is a pipe of packets", "");
+    if (reads && writes) return;
+    const std::string path = "/proc/" + std::to_string(p.pid) + "/fd/" + std::to_string(fd.fd);
+    const int ours = ::open(path.c_str(), (reads ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_CLOEXEC);
+    pollfd look{ours, 0, 0};
+    ::poll(&look, 1, 0);
+    if (ours >= 0) ::close(ours);
+    // A reader sees POLLHUP without writers, a writer POLLERR without readers.
+    if (ours < 0 || (look.revents & (POLLHUP | POLLERR)) == 0)
+      add(p, object, "a process outside of the tree has the other end", "redirect it to a file");
+  }
+
+  // Address spaces and handlers that two processes share (clone(2) without CLONE_THREAD, vfork).
+  void shared_memory() {
+    for (std::size_t i = 1; i < processes_.size(); ++i) {
+      const ProcessSnapshot& p = *processes_[i].snapshot;
+      for (const ProcessState& other : processes_) {
+        if (other.snapshot->pid != p.ppid) continue;
+        if (::syscall(SYS_kcmp, p.pid, p.ppid, KCMP_VM, 0, 0) == 0)
+          add(p, "memory", "is shared with its parent (vfork or CLONE_VM)", "");
+        else if (::syscall(SYS_kcmp, p.pid, p.ppid, KCMP_SIGHAND, 0, 0) == 0)
+          add(p, "signal handlers", "are shared with its parent (CLONE_SIGHAND)", "");
+      }
+    }
+  }
+
+  const TreeSnapshot& snapshot_;
+  const std::vector<ProcessState>& processes_;
+  Namespaces self_;
+  std::vector<Obstacle> found_;
+};
+
+}  // namespace
+
+std::vector<Obstacle> find_obstacles(const TreeSnapshot& snapshot,
+                                     const std::vector<ProcessState>& processes) {
+  return Finder(snapshot, processes).run();
+}
+
+}  // namespace ckpt::host

@@ -1,0 +1,33 @@
+// Which pages of a process hold contents of its own, and reading them.
+#pragma once
+
+#include "core/host/process_state.h"
+
+namespace ckpt::host {
+
+struct PageRange {
+  std::uint64_t begin = 0, end = 0;  // addresses
+};
+
+// The pages of a private mapping that are the process's own: written at some time, in memory or
+// swapped out. Those that only show a file or the zero page are left out. By PAGEMAP_SCAN
+// (Linux 6.7), else by /proc/PID/pagemap. errno EACCES if neither may be read.
+class PageScanner {
+ public:
+  static Result<PageScanner> open(pid_t pid);
+  Status scan(std::uint64_t begin, std::uint64_t end, std::vector<PageRange>& out) const;
+  // Has the range guard pages (madvise(2), MADV_GUARD_INSTALL)? False where the kernel cannot tell.
+  [[nodiscard]] bool has_guards(std::uint64_t begin, std::uint64_t end) const;
+
+ private:
+  Status scan_ioctl(std::uint64_t begin, std::uint64_t end, std::vector<PageRange>& out) const;
+  Status scan_table(std::uint64_t begin, std::uint64_t end, std::vector<PageRange>& out) const;
+  Descriptor fd_;
+};
+
+// Everything in the shared memory behind a mapping: [offset, end) ranges with contents, and a file
+// to read them from. errno as open(2)'s of /proc/PID/map_files.
+Result<Descriptor> open_shared(pid_t pid, const Mapping& mapping);
+std::vector<PageRange> shared_contents(const Descriptor& file, std::uint64_t size);
+
+}  // namespace ckpt::host

@@ -1,0 +1,63 @@
+// What a frozen process is made of, as it goes into an image, and the obstacles to that. Filled in
+// three steps, none of which copies memory: gather_outside() by /proc and ptrace alone;
+// obstacles(); gather_inside() by calls that the process itself makes (core/host/inject.h).
+#pragma once
+
+#include "core/host/freeze.h"
+#include "core/host/inject.h"
+#include "core/host/maps_text.h"
+#include "format/image.h"
+
+namespace ckpt::host {
+
+// Why a tree cannot be checkpointed: all reasons are found before anything is copied.
+struct Obstacle {
+  pid_t pid = 0;
+  std::string comm;
+  std::string object;  // "fd 5", "mapping 7f..", "seccomp"
+  std::string why;
+  std::string hint;
+  [[nodiscard]] std::string text() const;  // "process 12 (sh): fd 5: a socket (hint)"
+};
+
+struct ThreadState {
+  pid_t tid = 0;
+  FrozenThread* frozen = nullptr;
+  format::ImageThread image;
+  format::ImageCred cred;
+  std::uint64_t clear_child_tid = 0, robust_list = 0;
+  std::uint32_t robust_list_length = 0, pdeath_signal = 0;
+};
+
+struct ProcessState {
+  const ProcessSnapshot* snapshot = nullptr;
+  ProcessMemory memory;
+  InjectionSite site;
+  std::vector<Mapping> mappings;
+  format::ImageMm mm;  // its vmas are those of `mappings` that go into the image, in the same order
+  std::vector<std::size_t> vma_mapping;  // for each vma the index of its mapping
+  format::ImageSighand sighand;
+  format::ImageSignal signal;
+  bool subreaper = false;
+  bool stops = false;                  // a SIGSTOP waits to be taken: as good as stopped
+  std::vector<ThreadState> threads;    // ascending tids
+  std::vector<std::string> surprises;  // what gather_inside() found that no image can hold
+};
+
+// errno ESRCH if it has ended.
+Result<ProcessState> gather_outside(const ProcessSnapshot& process, FrozenTree& tree);
+// errno EAGAIN: see Injector::prepare().
+Status gather_inside(ProcessState& process);
+
+// From /proc/PID/status; without securebits, which it does not show.
+Result<format::ImageCred> parse_credentials(std::string_view status_text);
+
+// Removes a mapping from a running process by a call of its own, once no thread's ip lies in it.
+// errno ETIMEDOUT if one stays there for 5 seconds.
+Status remove_mapping(pid_t pid, std::uint64_t begin, std::uint64_t size);
+
+// Everything in the tree that an image cannot hold yet, or that a restore could not bring back.
+std::vector<Obstacle> find_obstacles(const TreeSnapshot& snapshot,
+                                     const std::vector<ProcessState>& processes);
+
+}  // namespace ckpt::host

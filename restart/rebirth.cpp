@@ -1,0 +1,270 @@
+#include "restart/rebirth.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+
+#include "core/host/proc_fs.h"
+#include "core/host/process_state.h"
+#include "restart/rebirth_compile.h"
+
+namespace ckpt::restart {
+
+struct Rebirth::Impl {
+  SharedRegion region;
+  OpenedFiles files;
+  RebirthWords* words = nullptr;
+  std::vector<host::StubReport*> reports;    // by task; null for those that are no leader
+  std::vector<std::uint64_t> programs;       // likewise: the first entry
+  std::vector<std::vector<StepName>> names;  // likewise
+  std::vector<std::string> who;              // likewise: "100 (sh)"
+  std::vector<std::size_t> with_threads;     // leaders of several threads that run
+  std::uint64_t code = 0;
+  std::size_t tasks = 0;
+  int first_fd = 0;
+};
+
+namespace {
+
+constexpr std::uint64_t kPage = format::kPageSize;
+
+// More than enough for the programs: memory that is never touched costs nothing.
+std::uint64_t region_size(const format::Image& image, const PageStore& pages) {
+  std::uint64_t size = 1 << 20;
+  for (const format::ImageMm& mm : image.process.mms)
+    size += (128 << 10) + mm.vmas.size() * 1024 + pages.runs(mm.ref).size() * 128;
+  for (const format::ImageThread& t : image.process.threads)
+    size += (16 << 10) + t.xstate.size() + t.pending.size() * 512;
+  for (const format::ImageSignal& s : image.process.signals)
+    size += s.pending.size() * 512 + s.timers.size() * 1024;
+  for (const format::ImageCred& c : image.process.creds)
+    size += c.groups.size() * 8 * image.process.threads.size();
+  for (const format::ImageFileTable& t : image.file_tables) size += t.fds.size() * 256;
+  return (size + kPage - 1) & ~(kPage - 1);
+}
+
+// An address range that nothing uses, neither here nor in any process of the image.
+Result<std::uint64_t> find_hole(const format::Image& image, std::uint64_t size) {
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> used;
+  CKPT_TRY(const std::string text, host::ProcFs("/proc").read("self/maps"));
+  CKPT_TRY(const auto own, host::parse_smaps(text));
+  for (const host::Mapping& m : own) used.emplace_back(m.start, m.end);
+  for (const format::ImageMm& mm : image.process.mms) {
+    for (const format::ImageVma& v : mm.vmas) used.emplace_back(v.vma.vm_start, v.vma.vm_end);
+    used.emplace_back(mm.mm.vdso - image.process.platform.vvar_size,
+                      mm.mm.vdso + image.process.vdso.size());
+  }
+  std::sort(used.begin(), used.end());
+  constexpr std::uint64_t kLowest = 1ULL << 32, kHighest = 1ULL << 46;
+  // Space around it: stacks and heaps of ours may grow.
+  constexpr std::uint64_t kRoom = 1ULL << 30;
+  std::uint64_t before = kLowest;
+  for (const auto& [begin, end] : used) {
+    if (begin >= before + size + 2 * kRoom && before + size + 2 * kRoom <= kHighest)
+      return (before + kRoom) & ~(kPage - 1);
+    before = std::max(before, end);
+  }
+  if (before + size + 2 * kRoom <= kHighest) return (before + kRoom) & ~(kPage - 1);
+  return cannot("cannot restore", "no address range is free in all processes", {}, ENOMEM);
+}
+
+std::uint64_t processor_features() {
+  std::uint32_t low = 0, high = 0;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return std::uint64_t{high} << 32 | low;
+}
+
+// Memory and registers mean something only where vdso and processor are alike.
+Status check_platform(const format::Image& image) {
+  const format::Platform& p = image.process.platform;
+  const std::uint64_t missing = p.xstate_features & ~processor_features();
+  if (missing != 0)
+    return cannot(
+        "cannot restore",
+        "this processor lacks register sets that the image uses: bits " + std::to_string(missing),
+        "restore on a processor like the one it was dumped on", ENOTSUP);
+  const auto* const own = reinterpret_cast<const std::byte*>(::getauxval(AT_SYSINFO_EHDR));
+  const std::vector<std::byte>& theirs = image.process.vdso;
+  const host::Slack slack = host::find_slack(theirs);
+  if (own && slack.size() > 0 &&
+      std::equal(theirs.begin(), theirs.begin() + static_cast<std::ptrdiff_t>(slack.begin), own))
+    return {};
+  return cannot("cannot restore", "the vdso of this kernel is not the one of the image",
+                "restore under Linux " + image.release + ", as it was built there", ENOTSUP);
+}
+
+int highest_fd(const format::Image& image) {
+  int highest = 2;
+  for (const format::ImageFileTable& t : image.file_tables)
+    for (const format::FileDesc& d : t.fds) highest = std::max(highest, d.fd_descriptor.value());
+  return highest;
+}
+
+// As many descriptors as this process may have.
+Status raise_limit(int least) {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur > static_cast<rlim_t>(least)) return {};
+  return cannot("cannot restore",
+                "the image uses descriptor " + std::to_string(least) + ", but the limit here is " +
+                    std::to_string(limit.rlim_cur),
+                "raise it: ulimit -Hn", EMFILE);
+}
+
+Status fill_shared(const PageStore& pages, std::int32_t objref, void* at) {
+  for (const PageStore::Run& run : pages.runs(objref)) {
+    if (run.offset == PageStore::kZeros) continue;
+    auto* to = static_cast<std::byte*>(at) + run.address;
+    std::uint64_t left = run.count * kPage, from = run.offset;
+    while (left > 0) {
+      const ssize_t n = ::pread(pages.fd(), to, left, static_cast<off_t>(from));
+      if (n <= 0) return cannot("cannot restore shared memory", "reading its pages", {}, errno);
+      to += n;
+      from += static_cast<std::uint64_t>(n);
+      left -= static_cast<std::uint64_t>(n);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+bool Rebirth::possible(const format::Image& image) {
+  return image.has_memory();
+}
+
+Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& forest,
+                                 const PageStore& pages, const RebirthOptions& options) {
+  if (!possible(image))
+    return cannot("cannot restore", "the image holds no memory and no registers",
+                  "it can be rehearsed: --rehearse");
+  CKPT_CHECK(check_platform(image));
+  const int first_fd = highest_fd(image) + 1;
+  CKPT_CHECK(raise_limit(first_fd + 16));
+  auto impl = std::make_unique<Impl>(
+      Impl{{}, OpenedFiles(first_fd), nullptr, {}, {}, {}, {}, {}, 0, 0, first_fd});
+  const std::uint64_t size = region_size(image, pages);
+  CKPT_TRY(const std::uint64_t hole, find_hole(image, size));
+  CKPT_TRY(impl->region, SharedRegion::map(hole, size));
+  impl->words = impl->region.make<RebirthWords>();
+
+  // The code has a page of its own, which can be executed and not written to.
+  const auto code = host::stub_code();
+  void* const at = impl->region.take(kPage, kPage);
+  std::memcpy(at, code.data(), code.size());
+  impl->region.take(kPage, kPage);
+  if (::mprotect(at, kPage, PROT_READ | PROT_EXEC) != 0)
+    return cannot("cannot prepare the restore", "no memory to be executed", {}, errno);
+  impl->code = SharedRegion::address(at);
+
+  CKPT_CHECK(impl->files.open_files(image));
+  CKPT_TRY(const int pages_fd, impl->files.adopt(pages.fd()));
+  std::map<std::int32_t, int> shared_fds;
+  for (const format::ImageShm& shm : image.process.shms) {
+    CKPT_TRY(shared_fds[shm.ref], impl->files.shared_memory(shm, [&](void* memory) {
+      return fill_shared(pages, shm.ref, memory);
+    }));
+  }
+  const ImageIndex index(image);
+  const Inherited inherited = Inherited::read();
+  CompileContext context{image,     forest,      pages,      options,      index,
+                         inherited, impl->files, shared_fds, impl->region, *impl->words,
+                         first_fd,  pages_fd,    impl->code};
+  const std::size_t n = image.tree.size();
+  impl->reports.resize(n);
+  impl->programs.resize(n);
+  impl->names.resize(n);
+  impl->who.resize(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    if (!image.zombie(i)) ++impl->tasks;
+    if (!forest.is_leader(i) || image.zombie(i)) continue;
+    impl->who[i] = task_text(image, forest, i);
+    CKPT_TRY(Program program, ProcessCompiler(context, i).compile());
+    impl->reports[i] = impl->region.make<host::StubReport>();
+    impl->programs[i] = program.finish(impl->region);
+    impl->names[i] = program.take_names();
+    const bool threads = i + 1 < n && forest.leader[i + 1] == i;
+    if (threads && image.tasks[i].state != format::kTaskStopped) impl->with_threads.push_back(i);
+  }
+  return Rebirth(std::move(impl));
+}
+
+Rebirth::Rebirth(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Rebirth::Rebirth(Rebirth&&) noexcept = default;
+Rebirth& Rebirth::operator=(Rebirth&&) noexcept = default;
+Rebirth::~Rebirth() = default;
+
+void Rebirth::become(std::size_t task) const noexcept {
+  register std::uint64_t first asm("r12") = impl_->programs[task];
+  register host::StubReport* report asm("r14") = impl_->reports[task];
+  register std::uint64_t base asm("r15") = impl_->programs[task];
+  const std::uint64_t code = impl_->code;
+  asm volatile("jmp *%0" : : "r"(code), "r"(first), "r"(report), "r"(base) : "memory");
+  __builtin_unreachable();
+}
+
+Rebirth::Report Rebirth::report(std::size_t task) const noexcept {
+  const auto* const r = static_cast<const volatile host::StubReport*>(impl_->reports[task]);
+  if (!r) return {};
+  Report out;
+  out.state = static_cast<State>(r->state);
+  if (out.state == State::failed) {
+    out.step = static_cast<std::uint32_t>(r->offset / sizeof(host::StubEntry));
+    out.error = -r->error;
+  }
+  return out;
+}
+
+Error Rebirth::error(std::size_t task) const {
+  const Report r = report(task);
+  const auto& names = impl_->names[task];
+  std::string step = r.step < names.size() ? names[r.step].what : "an unknown step";
+  if (r.step < names.size() && names[r.step].of != 0) {
+    char of[32];
+    const auto n = static_cast<unsigned long>(names[r.step].of);
+    std::snprintf(of, sizeof of, n < 65536 ? " %lu" : " %#lx", n);
+    step += of;
+  }
+  return cannot("cannot restore process " + impl_->who[task], step + ": " + std::strerror(r.error),
+                {}, r.error);
+}
+
+std::size_t Rebirth::tasks() const noexcept {
+  return impl_->tasks;
+}
+
+std::size_t Rebirth::wait_ready(std::size_t known, int timeout_ms) const noexcept {
+  const timespec timeout{timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
+  auto* const ready = &impl_->words->ready;
+  if (__atomic_load_n(ready, __ATOMIC_ACQUIRE) == known)
+    ::syscall(SYS_futex, ready, FUTEX_WAIT, known, &timeout, nullptr, 0);
+  return __atomic_load_n(ready, __ATOMIC_ACQUIRE);
+}
+
+void Rebirth::release() noexcept {
+  impl_->files.close_all();
+  __atomic_store_n(&impl_->words->gate, 1, __ATOMIC_RELEASE);
+  ::syscall(SYS_futex, &impl_->words->gate, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
+}
+
+Status Rebirth::finish(const std::function<pid_t(std::size_t task)>& pid_of) {
+  for (const std::size_t task : impl_->with_threads)
+    CKPT_CHECK(host::remove_mapping(pid_of(task), impl_->region.begin(), impl_->region.size()));
+  return {};
+}
+
+int Rebirth::first_own_fd() const noexcept {
+  return impl_->first_fd;
+}
+
+}  // namespace ckpt::restart

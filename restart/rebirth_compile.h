@@ -1,0 +1,109 @@
+// What compiles an image into programs. Internal to rebirth; prepare() puts the parts together.
+//
+// The order within a process: signals blocked; old memory gone; descriptors; mappings, filled;
+// dispositions, limits, names; threads; each thread's own state; pending signals, timers,
+// credentials; ready, gate; registers.
+#pragma once
+
+#include <map>
+
+#include "restart/rebirth.h"
+#include "restart/rebirth_files.h"
+#include "restart/rebirth_pages.h"
+#include "restart/rebirth_program.h"
+
+namespace ckpt::restart {
+
+// What all tasks share while they are reborn; at the region's beginning.
+struct RebirthWords {
+  std::uint32_t gate = 0;   // 1: go on
+  std::uint32_t ready = 0;  // processes at the gate; counts up
+  std::uint32_t pad[14] = {};
+};
+
+// Objects of an image by objref.
+struct ImageIndex {
+  explicit ImageIndex(const format::Image& image);
+  std::map<std::int32_t, const format::ImageMm*> mms;
+  std::map<std::int32_t, const format::ImageShm*> shms;
+  std::map<std::int32_t, const format::ImageSighand*> sighands;
+  std::map<std::int32_t, const format::ImageSignal*> signals;
+  std::map<std::int32_t, const format::ImageCred*> creds;
+  std::map<std::int32_t, const format::ImageFileTable*> tables;
+  std::map<std::int32_t, const format::ImageFs*> fs;
+};
+
+// The process that restores, as far as it is inherited: what is the same needs no call.
+struct Inherited {
+  static Inherited read();
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> limits;  // soft, hard
+  std::uint32_t personality = 0;
+  std::int32_t oom_score_adj = 0;
+  std::uint32_t coredump_filter = 0;
+  format::Cred cred{};
+  std::vector<std::uint32_t> groups;
+  std::int32_t nice = 0;
+  std::uint32_t policy = 0, priority = 0;
+};
+
+struct CompileContext {
+  const format::Image& image;
+  const Forest& forest;
+  const PageStore& pages;
+  const RebirthOptions& options;
+  const ImageIndex& index;
+  const Inherited& inherited;
+  OpenedFiles& files;
+  std::map<std::int32_t, int>& shared_fds;  // by objref
+  SharedRegion& region;
+  RebirthWords& words;
+  int first_fd;        // descriptors of ours begin here
+  int pages_fd;        // PageStore's, as ours
+  std::uint64_t code;  // of the stub
+};
+
+// One process.
+class ProcessCompiler {
+ public:
+  ProcessCompiler(CompileContext& context, std::size_t leader);
+  Result<Program> compile();
+
+ private:
+  [[nodiscard]] Error cannot_restore(const std::string& why, const std::string& hint = {},
+                                     int err = 0) const;
+  // rebirth_memory.cpp
+  void leave_old_memory();
+  Status descriptors();
+  Status mappings();
+  Status map(const format::ImageVma& v, bool filled);
+  void advise(const format::ImageVma& v, bool filled);
+  Status fill();
+  Status describe_memory();
+
+  // rebirth_task.cpp
+  void dispositions();
+  Status limits();
+  void name(std::size_t task);
+  Status threads();
+  Status own_state(std::size_t task);
+  void scheduling(std::size_t task);
+  Status pending(std::size_t task, const std::vector<format::Siginfo>& queue, bool shared);
+  void timers();
+  Status credentials(std::size_t task);
+  void arrive();
+  Status leave(std::size_t task);
+  Status leave_through_slack(std::size_t task);
+  std::uint64_t signal_frame(std::size_t task, const user_regs_struct& regs, std::uint64_t mask);
+  [[nodiscard]] std::int32_t number(std::size_t task) const;
+  void write_file(const char* what, const char* path, const std::string& text);
+
+  CompileContext& c_;
+  const std::size_t leader_;
+  std::vector<std::size_t> tasks_;  // the leader first
+  const format::ImageMm& mm_;
+  const format::ImageSighand& sighand_;
+  const format::ImageSignal& signal_;
+  Program p_;
+};
+
+}  // namespace ckpt::restart

@@ -1,0 +1,171 @@
+#include "restart/rebirth_files.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace ckpt::restart {
+
+namespace {
+
+Error cannot_open(const std::string& what, const std::string& why, int err) {
+  return cannot("cannot restore a file", what + ": " + why,
+                err == ENOENT ? "put it back, as it was" : "", err);
+}
+
+std::string mode_text(std::uint32_t mode) {
+  return S_ISDIR(mode) ? "a directory" : S_ISREG(mode) ? "a regular file" : "a special file";
+}
+
+}  // namespace
+
+void OpenedFiles::close_all() {
+  for (const int fd : held_) ::close(fd);
+  held_.clear();
+}
+
+Result<int> OpenedFiles::hold(int fd, const std::string& what) {
+  if (fd < 0) return cannot_open(what, std::strerror(errno), errno);
+  const int high = ::fcntl(fd, F_DUPFD_CLOEXEC, base_);
+  const int err = errno;
+  ::close(fd);
+  if (high < 0) return cannot_open(what, std::strerror(err), err);
+  held_.push_back(high);
+  return high;
+}
+
+Result<int> OpenedFiles::adopt(int fd) {
+  return hold(::fcntl(fd, F_DUPFD_CLOEXEC, base_), "a descriptor");
+}
+
+// A name of the image leads to the same inode as before, and is no symbolic link.
+Result<int> OpenedFiles::open_path(const format::ImageFile& f) {
+  constexpr int kOnlyAtOpen = O_CREAT | O_EXCL | O_TRUNC;
+  const int flags = static_cast<int>(f.file.f_flags) & ~kOnlyAtOpen;
+  CKPT_TRY(const int fd,
+           hold(::open(f.path.c_str(), flags | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC), f.path));
+  struct stat st {};
+  if (::fstat(fd, &st) != 0) return cannot_open(f.path, std::strerror(errno), errno);
+  if (st.st_dev != f.file.dev || st.st_ino != f.file.ino)
+    return cannot_open(f.path, "is another file now", ESTALE);
+  if ((st.st_mode & S_IFMT) != (f.file.f_mode & S_IFMT))
+    return cannot_open(f.path, "is " + mode_text(st.st_mode) + " now", ESTALE);
+  if (S_ISREG(st.st_mode) && static_cast<std::uint64_t>(st.st_size) < f.file.f_pos &&
+      f.file.size >= f.file.f_pos)
+    return cannot_open(f.path, "is shorter now than the offset in it", ESTALE);
+  if ((S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) && (flags & O_PATH) == 0 &&
+      ::lseek(fd, static_cast<off_t>(f.file.f_pos), SEEK_SET) < 0)
+    return cannot_open(f.path, "its offset cannot be set", errno);
+  return fd;
+}
+
+// A restored job takes the terminal that it is started from.
+Result<int> OpenedFiles::open_terminal(const format::ImageFile& f) {
+  const int flags = static_cast<int>(f.file.f_flags) & (O_ACCMODE | O_NONBLOCK);
+  const int fd = ::open("/dev/tty", flags | O_NOCTTY | O_CLOEXEC);
+  if (fd < 0)
+    return cannot("cannot restore a file", f.path + ": there is no terminal",
+                  "restore from a terminal", errno);
+  return hold(fd, f.path);
+}
+
+Result<int> OpenedFiles::open_pipe_end(const format::Image& image, const format::ImageFile& f) {
+  const auto [at, is_new] = pipes_.try_emplace(f.file.pipe_objref, -1, -1);
+  if (is_new) {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) return cannot_open(f.path, std::strerror(errno), errno);
+    CKPT_TRY(at->second.first, hold(ends[0], f.path));
+    CKPT_TRY(at->second.second, hold(ends[1], f.path));
+    for (const format::ImagePipe& p : image.process.pipes) {
+      if (p.pipe.pipe_objref != f.file.pipe_objref) continue;
+      const int in = at->second.second;
+      if (::fcntl(in, F_SETPIPE_SZ, static_cast<int>(p.pipe.capacity)) < 0)
+        return cannot_open(f.path, "its capacity cannot be set", errno);
+      // All of it fits, or the capacity was wrong: this must not block.
+      ::fcntl(in, F_SETFL, O_NONBLOCK);
+      if (!p.bytes.empty() &&
+          ::write(in, p.bytes.data(), p.bytes.size()) != static_cast<ssize_t>(p.bytes.size()))
+        return cannot_open(f.path, "what waited in it does not fit", ENOSPC);
+      ::fcntl(in, F_SETFL, 0);
+    }
+  }
+  const int flags = static_cast<int>(f.file.f_flags) & (O_ACCMODE | O_NONBLOCK);
+  const int end = (flags & O_ACCMODE) == O_WRONLY ? at->second.second : at->second.first;
+  // A description of its own, with its own flags.
+  const std::string path = "/proc/self/fd/" + std::to_string(end);
+  return hold(::open(path.c_str(), flags | O_CLOEXEC), f.path);
+}
+
+Status OpenedFiles::open_files(const format::Image& image) {
+  for (const format::ImageFile& f : image.files) {
+    Result<int> fd = cannot_open(f.path, "files of this type cannot be restored yet", ENOTSUP);
+    if (f.file.f_type == format::kFileGeneric) fd = open_path(f);
+    if (f.file.f_type == format::kFileTty) fd = open_terminal(f);
+    if (f.file.f_type == format::kFilePipe) fd = open_pipe_end(image, f);
+    if (fd.has_error()) return fd.error();
+    files_[f.ref] = *fd;
+  }
+  return {};
+}
+
+Result<int> OpenedFiles::mapped(const format::ImageVma& v) {
+  const bool writable = v.vma.vma_type == format::kVmaShmFile && (v.vma.vm_page_prot & PROT_WRITE);
+  const auto found = mapped_.find({v.path, writable});
+  int fd = found == mapped_.end() ? -1 : found->second;
+  if (fd < 0) {
+    CKPT_TRY(fd, hold(::open(v.path.c_str(),
+                             (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC),
+                      v.path));
+    mapped_[{v.path, writable}] = fd;
+  }
+  struct stat st {};
+  if (::fstat(fd, &st) != 0) return cannot_open(v.path, std::strerror(errno), errno);
+  if (!S_ISREG(st.st_mode) || st.st_dev != v.vma.dev || st.st_ino != v.vma.ino)
+    return cannot_open(v.path, "a mapped file is another one now", ESTALE);
+  const std::int64_t mtime = std::int64_t{st.st_mtim.tv_sec} * 1000000000 + st.st_mtim.tv_nsec;
+  if (v.vma.vma_type == format::kVmaFile &&
+      (static_cast<std::uint64_t>(st.st_size) != v.vma.size || mtime != v.vma.mtime_ns))
+    return cannot_open(v.path, "a mapped file was changed since", ESTALE);
+  return fd;
+}
+
+Result<int> OpenedFiles::executable(const format::ImageMm& mm) {
+  CKPT_TRY(const int fd, hold(::open(mm.exe.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC), mm.exe));
+  struct stat st {};
+  if (::fstat(fd, &st) != 0 || st.st_dev != mm.mm.exe_dev || st.st_ino != mm.mm.exe_ino)
+    return cannot_open(mm.exe, "the executable is another file now", ESTALE);
+  return fd;
+}
+
+Result<int> OpenedFiles::directory(const std::string& path) {
+  const auto found = directories_.find(path);
+  if (found != directories_.end()) return found->second;
+  CKPT_TRY(const int fd, hold(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC), path));
+  directories_[path] = fd;
+  return fd;
+}
+
+Result<void*> OpenedFiles::map_shared(std::uint64_t size) {
+  void* const at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (at == MAP_FAILED)
+    return cannot("cannot restore shared memory", std::strerror(errno), {}, errno);
+  return at;
+}
+
+// A descriptor for the memory behind a mapping of ours, which goes.
+Result<int> OpenedFiles::open_mapping(void* at, std::uint64_t size) {
+  char path[96];
+  const auto begin = reinterpret_cast<std::uint64_t>(at);
+  std::snprintf(path, sizeof path, "/proc/self/map_files/%lx-%lx",
+                static_cast<unsigned long>(begin), static_cast<unsigned long>(begin + size));
+  auto fd = hold(::open(path, O_RDWR | O_CLOEXEC), "shared memory");
+  ::munmap(at, size);
+  return fd;
+}
+
+}  // namespace ckpt::restart

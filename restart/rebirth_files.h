@@ -1,0 +1,59 @@
+// The open files of an image, opened again in the supervisor: each open file description once,
+// under a descriptor that no process of the image uses. Internal to rebirth.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "format/image.h"
+
+namespace ckpt::restart {
+
+class OpenedFiles {
+ public:
+  // Descriptors from `base` on are used.
+  explicit OpenedFiles(int base) : base_(base) {}
+  OpenedFiles(OpenedFiles&&) noexcept = default;
+  OpenedFiles& operator=(OpenedFiles&&) noexcept = default;
+  ~OpenedFiles() { close_all(); }
+
+  // All files of the image that a file table refers to; pipes with what waited in them.
+  Status open_files(const format::Image& image);
+  // The descriptor of an open file description.
+  [[nodiscard]] int file(std::int32_t objref) const { return files_.at(objref); }
+  // Of a mapped file: checked to be the file that was mapped.
+  Result<int> mapped(const format::ImageVma& vma);
+  Result<int> executable(const format::ImageMm& mm);
+  Result<int> directory(const std::string& path);
+  // Shared anonymous memory with contents; `fill` gets it mapped.
+  template <class Fill>
+  Result<int> shared_memory(const format::ImageShm& shm, Fill fill);
+  // Takes a descriptor over, as one above the base.
+  Result<int> adopt(int fd);
+  void close_all();
+
+ private:
+  Result<int> hold(int fd, const std::string& what);
+  Result<int> open_path(const format::ImageFile& file);
+  Result<int> open_terminal(const format::ImageFile& file);
+  Result<int> open_pipe_end(const format::Image& image, const format::ImageFile& file);
+  Result<void*> map_shared(std::uint64_t size);
+  Result<int> open_mapping(void* at, std::uint64_t size);
+
+  int base_;
+  std::vector<int> held_;
+  std::map<std::int32_t, int> files_;                   // by objref
+  std::map<std::int32_t, std::pair<int, int>> pipes_;   // by objref: ends
+  std::map<std::pair<std::string, bool>, int> mapped_;  // by path and whether writable
+  std::map<std::string, int> directories_;
+};
+
+template <class Fill>
+Result<int> OpenedFiles::shared_memory(const format::ImageShm& shm, Fill fill) {
+  CKPT_TRY(void* const at, map_shared(shm.size));
+  CKPT_CHECK(fill(at));
+  return open_mapping(at, shm.size);
+}
+
+}  // namespace ckpt::restart

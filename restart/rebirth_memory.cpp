@@ -1,0 +1,169 @@
+// ProcessCompiler, first part: memory and descriptors.
+#include <asm/prctl.h>
+#include <fcntl.h>
+#include <linux/prctl.h>
+#include <linux/rseq.h>
+#include <sys/mman.h>
+#include <sys/rseq.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "restart/rebirth_compile.h"
+
+namespace ckpt::restart {
+
+namespace {
+
+constexpr std::uint64_t kPage = format::kPageSize;
+constexpr std::uint64_t kTaskSize = (1ULL << 47) - kPage;  // the end of a process's memory
+constexpr std::uint64_t kMinusOne = ~0ULL;
+constexpr std::uint64_t kMostAtOnce = 1ULL << 30;  // bytes that one read(2) certainly takes
+
+bool anonymous(const format::Vma& v) {
+  return v.vma_type == format::kVmaAnon;
+}
+
+}  // namespace
+
+// Nothing of ours is left but the region; the vdso is where the image has it.
+void ProcessCompiler::leave_old_memory() {
+  const std::uint64_t begin = c_.region.begin(), end = begin + c_.region.size();
+  if (__rseq_size > 0) {
+    const auto area = reinterpret_cast<std::uint64_t>(__builtin_thread_pointer()) +
+                      static_cast<std::uint64_t>(__rseq_offset);
+    constexpr std::uint64_t kSignature = 0x53053053;  // glibc's
+    p_.call("unregister rseq", SYS_rseq, {area, 32, RSEQ_FLAG_UNREGISTER, kSignature});
+  }
+  p_.call("unmap", SYS_munmap, {0, begin});
+  p_.call("unmap", SYS_munmap, {end, kTaskSize - end});
+  const std::uint64_t vvar = mm_.mm.vdso - c_.image.process.platform.vvar_size;
+  p_.call("map the vdso", SYS_arch_prctl, {ARCH_MAP_VDSO_64, vvar}, host::kStubMust, vvar);
+}
+
+Status ProcessCompiler::descriptors() {
+  const format::TaskObjs& objs = c_.image.objs[leader_];
+  if (objs.files_objref != 0)
+    for (const format::FileDesc& d : c_.index.tables.at(objs.files_objref)->fds) {
+      const auto from = static_cast<std::uint64_t>(c_.files.file(d.fd_objref));
+      const auto to = static_cast<std::uint64_t>(d.fd_descriptor.value());
+      p_.call("place descriptor", SYS_dup3, {from, to, d.fd_close_on_exec ? O_CLOEXEC : 0ULL},
+              host::kStubMust, to);
+    }
+  const format::ImageFs& fs = *c_.index.fs.at(objs.fs_objref);
+  CKPT_TRY(const int cwd, c_.files.directory(fs.cwd));
+  p_.call("change the working directory", SYS_fchdir, {static_cast<std::uint64_t>(cwd)});
+  if (fs.fs.umask_known) p_.call("set umask", SYS_umask, {fs.fs.umask});
+  return {};
+}
+
+Status ProcessCompiler::map(const format::ImageVma& v, bool filled) {
+  const format::Vma& vma = v.vma;
+  std::uint64_t flags = MAP_FIXED_NOREPLACE, fd = kMinusOne, offset = 0;
+  std::uint64_t protection = vma.vm_page_prot;
+  if (filled) protection |= PROT_WRITE;
+  if (anonymous(vma)) {
+    flags |= MAP_PRIVATE | MAP_ANONYMOUS;
+    if (vma.vm_flags & format::kVmaGrowsDown) flags |= MAP_GROWSDOWN | MAP_STACK;
+  } else if (vma.vma_type == format::kVmaShmAnon) {
+    flags |= MAP_SHARED;
+    fd = static_cast<std::uint64_t>(c_.shared_fds.at(vma.ino_objref));
+    offset = vma.vm_pgoff;
+  } else {
+    flags |= vma.vma_type == format::kVmaFile ? MAP_PRIVATE : MAP_SHARED;
+    CKPT_TRY(const int file, c_.files.mapped(v));
+    fd = static_cast<std::uint64_t>(file);
+    offset = vma.vm_pgoff;
+  }
+  if (vma.vm_flags & format::kVmaNoReserve) flags |= MAP_NORESERVE;
+  p_.call("map", SYS_mmap, {vma.vm_start, vma.vm_end - vma.vm_start, protection, flags, fd, offset},
+          host::kStubMust, vma.vm_start);
+  return {};
+}
+
+// Once the pages are there.
+void ProcessCompiler::advise(const format::ImageVma& v, bool filled) {
+  const format::Vma& vma = v.vma;
+  const std::uint64_t start = vma.vm_start, size = vma.vm_end - vma.vm_start;
+  if (filled && (vma.vm_page_prot & PROT_WRITE) == 0)
+    p_.call("protect", SYS_mprotect, {start, size, vma.vm_page_prot}, host::kStubMust, start);
+  static const struct {
+    std::uint64_t flag;
+    int advice;
+  } kAdvice[] = {
+      {format::kVmaDontFork, MADV_DONTFORK},     {format::kVmaWipeOnFork, MADV_WIPEONFORK},
+      {format::kVmaDontDump, MADV_DONTDUMP},     {format::kVmaHugePage, MADV_HUGEPAGE},
+      {format::kVmaNoHugePage, MADV_NOHUGEPAGE}, {format::kVmaMergeable, MADV_MERGEABLE}};
+  for (const auto& a : kAdvice)
+    if (vma.vm_flags & a.flag)
+      p_.call("advise", SYS_madvise, {start, size, static_cast<std::uint64_t>(a.advice)},
+              host::kStubMust, start);
+  if (vma.vm_flags & format::kVmaLocked)
+    p_.call("lock", SYS_mlock, {start, size}, host::kStubMust, start);
+}
+
+Status ProcessCompiler::mappings() {
+  const auto runs = c_.pages.runs(mm_.ref);
+  const auto has_pages = [&](const format::ImageVma& v) {
+    const auto at = std::lower_bound(runs.begin(), runs.end(), v.vma.vm_start.value(),
+                                     [](const PageStore::Run& r, std::uint64_t start) {
+                                       return r.address + r.count * kPage <= start;
+                                     });
+    return at != runs.end() && at->address < v.vma.vm_end;
+  };
+  for (const format::ImageVma& v : mm_.vmas) CKPT_CHECK(map(v, has_pages(v)));
+  CKPT_CHECK(fill());
+  for (const format::ImageVma& v : mm_.vmas) advise(v, has_pages(v));
+  return describe_memory();
+}
+
+Status ProcessCompiler::fill() {
+  const auto fd = static_cast<std::uint64_t>(c_.pages_fd);
+  for (const PageStore::Run& run : c_.pages.runs(mm_.ref)) {
+    std::uint64_t offset = run.offset;
+    if (offset == PageStore::kZeros) {
+      // New anonymous memory is zero; a file's page may have been zeroed.
+      const auto v = std::upper_bound(
+          mm_.vmas.begin(), mm_.vmas.end(), run.address,
+          [](std::uint64_t a, const format::ImageVma& x) { return a < x.vma.vm_end; });
+      if (v != mm_.vmas.end() && anonymous(v->vma) &&
+          run.address + run.count * kPage <= v->vma.vm_end)
+        continue;
+      CKPT_TRY(offset, c_.pages.zeros(run.count));
+    }
+    for (std::uint64_t done = 0; done < run.count * kPage; done += kMostAtOnce) {
+      const std::uint64_t n = std::min(kMostAtOnce, run.count * kPage - done);
+      p_.call("fill", SYS_pread64, {fd, run.address + done, n, offset + done}, host::kStubMust,
+              run.address + done);
+    }
+  }
+  return {};
+}
+
+// The bounds that the kernel keeps of an address space, and its executable.
+Status ProcessCompiler::describe_memory() {
+  CKPT_TRY(const int exe, c_.files.executable(mm_));
+  auto* const map = c_.region.make<prctl_mm_map>();
+  const format::Mm& mm = mm_.mm;
+  map->start_code = mm.start_code;
+  map->end_code = mm.end_code;
+  map->start_data = mm.start_data;
+  map->end_data = mm.end_data;
+  map->start_brk = mm.start_brk;
+  map->brk = mm.brk;
+  map->start_stack = mm.start_stack;
+  map->arg_start = mm.arg_start;
+  map->arg_end = mm.arg_end;
+  map->env_start = mm.env_start;
+  map->env_end = mm.env_end;
+  const std::uint64_t auxv = c_.region.put(mm_.auxv.data(), mm_.auxv.size());
+  map->auxv = reinterpret_cast<__u64*>(auxv);
+  map->auxv_size = static_cast<std::uint32_t>(mm_.auxv.size());
+  map->exe_fd = static_cast<std::uint32_t>(exe);
+  p_.call("set the bounds of memory", SYS_prctl,
+          {PR_SET_MM, PR_SET_MM_MAP, SharedRegion::address(map), sizeof *map, 0});
+  return {};
+}
+
+}  // namespace ckpt::restart

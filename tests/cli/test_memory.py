@@ -1,0 +1,227 @@
+"""dump of live processes with memory: what is taken, what becomes of the processes, what is refused.
+
+What is refused stands in core/host/README.md; each row names its test here.
+"""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from harness import CKPT, Case, environment, main
+
+HEAD = "import os, sys, time\n"
+TAIL = "\nprint('up', flush=True)\ntime.sleep(1000)\n"
+
+
+class Process:
+    """A process in a session of its own, whose output goes to a file."""
+
+    def __init__(self, case, command, **options):
+        self.out = case.path(f"out.{len(os.listdir(case.dir))}")
+        with open(self.out, "wb") as out:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out,
+                                            stderr=out, start_new_session=True, cwd=case.dir,
+                                            close_fds=True, **options)
+        case.addCleanup(self.end)
+        self.pid = self.process.pid
+        deadline = time.monotonic() + 60
+        while not os.path.getsize(self.out):
+            case.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+        with open(self.out, "rb") as out:
+            case.assertEqual(out.read(), b"up\n")
+
+    def state(self):
+        with open(f"/proc/{self.pid}/stat", encoding="utf-8") as f:
+            return f.read().rsplit(")", 1)[1].split()[0]
+
+    def end(self):
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait(timeout=60)
+
+
+class Live(Case):
+    def python(self, code="", **options):
+        return Process(self, [sys.executable, "-I", "-S", "-c", HEAD + code + TAIL], **options)
+
+    def setUp(self):
+        super().setUp()
+        probe = subprocess.Popen(["sleep", "1000"], close_fds=True, stdout=subprocess.DEVNULL)
+        done = self.ckpt("dump", "--pid", probe.pid, "--leave-running", "-q", "-o", "probe")
+        probe.kill()
+        probe.wait()
+        if "ermitted" in done.err:
+            self.skipTest("ptrace is not permitted here")
+
+
+class Dump(Live):
+    def test_ends_the_processes(self):
+        p = self.python("child = os.fork()\nif child == 0: time.sleep(1000)")
+        done = self.ok("dump", "--pid", p.pid, "-o", "t.ckpt")
+        self.assertIn("2 processes ended", done.err)
+        self.assertEqual(p.process.wait(timeout=60), -signal.SIGKILL)
+        got = self.ok("inspect", "--json", "t.ckpt").json
+        self.assertEqual(len(got["tasks"]), 2)
+        self.ok("verify", "t.ckpt")
+
+    def test_leaves_them_running(self):
+        p = self.python()
+        for _ in range(3):
+            self.ok("dump", "--pid", p.pid, "--leave-running", "-o", "t.ckpt")
+            self.assertIn(p.state(), "RS")
+
+    def test_leaves_them_stopped(self):
+        p = self.python()
+        self.ok("dump", "--pid", p.pid, "--leave-stopped", "-o", "t.ckpt")
+        self.assertEqual(p.state(), "T")
+        self.assertEqual(self.ok("inspect", "--json", "t.ckpt").json["tasks"][0]["state"], "running")
+        self.ok("dump", "--pid", p.pid, "--leave-running", "-o", "t.ckpt")
+        self.assertEqual(p.state(), "T")
+        self.assertEqual(self.ok("inspect", "--json", "t.ckpt").json["tasks"][0]["state"], "stopped")
+        os.kill(p.pid, signal.SIGCONT)
+
+    def test_failing_to_write(self):
+        p = self.python()
+        self.fails(1, "dump", "--pid", p.pid, "-o", "/dev/full", says="No space left")
+        self.assertIn(p.state(), "RS")
+
+    def test_same_pages_once(self):
+        """A hundred times the same 400 pages, which nothing compresses."""
+        p = self.python("page = os.urandom(4096)\ndata = bytearray(page * 400)\n"
+                        "kids = [os.fork() for _ in range(3)]\n"
+                        "data[:] = bytearray(page * 400)\ntime.sleep(0 if all(kids) else 1000)")
+        self.ok("dump", "--pid", p.pid, "--leave-running", "-o", "t.ckpt")
+        self.assertLess(os.path.getsize(self.path("t.ckpt")), 5 << 20)
+
+    def test_maps(self):
+        p = self.python("import mmap\nm = mmap.mmap(-1, 1 << 20)\nm[:3] = b'abc'")
+        self.ok("dump", "--pid", p.pid, "--leave-running", "-o", "t.ckpt")
+        out = self.ok("inspect", "--maps", "t.ckpt").out
+        self.assertRegex(out, r"(?m)^  [0-9a-f]+-[0-9a-f]+ +r-xp  .*/libc\.so\.6$")
+        self.assertRegex(out, r"(?m)^  [0-9a-f]+-[0-9a-f]+ +rw-p  \[stack\]$")
+        self.assertRegex(out, r"(?m)^  [0-9a-f]+-[0-9a-f]+ +rw-s  \[shared memory \d+\]$")
+        self.assertRegex(out, r"(?m)^  \d+ mappings, .* are in the image$")
+        self.assertIn("memory", self.ok("inspect", "t.ckpt").out)
+
+    def test_diff(self):
+        p = self.python()
+        self.ok("dump", "--pid", p.pid, "--leave-stopped", "-o", "a.ckpt")
+        self.ok("dump", "--pid", p.pid, "--leave-stopped", "-o", "b.ckpt")
+        os.kill(p.pid, signal.SIGCONT)
+        out = self.ckpt("diff", "a.ckpt", "b.ckpt").out
+        self.assertIn("state: running", out)
+
+    def test_no_memory(self):
+        p = self.python("import socket\ns = socket.socket()")
+        self.ok("dump", "--pid", p.pid, "--no-memory", "--leave-running", "-o", "t.ckpt")
+        self.assertIn("no memory", self.ok("inspect", "--maps", "t.ckpt").out)
+        self.fails(1, "dump", "--pid", p.pid, "--no-memory", "-o", "u.ckpt", says="--leave-running")
+
+
+class Refused(Live):
+    def refused(self, says, code="", **options):
+        """All obstacles are named, the process goes on, and nothing is written."""
+        p = self.python(code, **options)
+        done = self.ckpt("dump", "--pid", p.pid, "-o", "t.ckpt")
+        self.assertEqual(done.code, 1, done.err)
+        self.assertRegex(done.err, says)
+        self.assertIn(f"process {p.pid} (python", done.err)
+        self.assertIn(p.state(), "RS")
+        self.assertFalse(os.path.exists(self.path("t.ckpt")))
+        return done
+
+    def test_all_at_once(self):
+        done = self.refused("3 obstacles", "import socket\na = socket.socket()\n"
+                            "b = os.eventfd(1)\nc = os.memfd_create('x')")
+        for what in ("socket", "eventfd", "memfd"):
+            self.assertRegex(done.err, rf"not checkpointable: process .*fd \d+ .*type {what}")
+
+    def test_socket(self):
+        self.refused("type socket", "import socket\na = socket.socket()")
+
+    def test_epoll(self):
+        self.refused("type epoll", "import select\na = select.epoll()")
+
+    def test_pipe_to_outside(self):
+        read, write = os.pipe()
+        self.addCleanup(os.close, read)
+        try:
+            self.refused("outside of the tree has the other end", pass_fds=(write,))
+        finally:
+            os.close(write)
+
+    def test_packets(self):
+        self.refused("pipe of packets", "a = os.pipe2(os.O_DIRECT)")
+
+    def test_deleted_file(self):
+        self.refused("was deleted", "f = open('gone', 'w')\nos.remove('gone')")
+
+    def test_deleted_mapping(self):
+        self.refused("the file was deleted", "import mmap\nf = open('gone', 'w+')\nf.write('x' * 5000)\n"
+                     "f.flush()\nm = mmap.mmap(f.fileno(), 4096)\nos.remove('gone')\nf.close()")
+
+    def test_lock(self):
+        self.refused("holds a file lock", "import fcntl\nf = open('locked', 'w')\n"
+                     "fcntl.flock(f, fcntl.LOCK_EX)")
+
+    def test_async(self):
+        self.refused("O_ASYNC", "import fcntl\na, b = os.pipe()\nfcntl.fcntl(a, fcntl.F_SETFL, os.O_ASYNC)")
+
+    def test_seccomp(self):
+        self.refused("seccomp", "import ctypes\nlibc = ctypes.CDLL(None)\n"
+                     "class F(ctypes.Structure): _fields_ = [('c', ctypes.c_ushort), ('t', ctypes.c_ubyte),"
+                     " ('f', ctypes.c_ubyte), ('k', ctypes.c_uint)]\n"
+                     "class P(ctypes.Structure): _fields_ = [('n', ctypes.c_ushort), ('f', ctypes.POINTER(F))]\n"
+                     "f = F(6, 0, 0, 0x7fff0000)\np = P(1, ctypes.pointer(f))\n"
+                     "assert libc.prctl(38, 1, 0, 0, 0) == 0\n"
+                     "assert libc.prctl(22, 2, ctypes.byref(p)) == 0")
+
+    def test_deleted_directory(self):
+        self.refused("working directory: was deleted", "os.mkdir('d')\nos.chdir('d')\nos.rmdir('../d')")
+
+    def test_affinity(self):
+        if len(os.sched_getaffinity(0)) < 2:
+            self.skipTest("needs two processors")
+        self.refused("bound to some processors", "os.sched_setaffinity(0, {0})")
+
+    def test_network_namespace(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root to make a namespace")
+        self.refused("network namespace", "import ctypes\nassert ctypes.CDLL(None).unshare(0x40000000) == 0")
+
+    def test_shared_memory_sysv(self):
+        self.refused("System V shared memory", "import ctypes\nlibc = ctypes.CDLL(None)\n"
+                     "i = libc.shmget(0, 4096, 0o1600)\nlibc.shmat.restype = ctypes.c_void_p\n"
+                     "assert libc.shmat(i, None, 0)\nlibc.shmctl(i, 0, None)")
+
+    def test_traced(self):
+        p = self.python()
+        try:
+            tracer = subprocess.Popen(["strace", "-q", "-o", self.path("trace"), "-p", str(p.pid)])
+        except FileNotFoundError:
+            self.skipTest("needs strace")
+        self.addCleanup(tracer.wait)
+        self.addCleanup(tracer.kill)
+        deadline = time.monotonic() + 60
+        traced = False
+        while not traced:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+            with open(f"/proc/{p.pid}/status", encoding="utf-8") as f:
+                traced = f"TracerPid:\t{tracer.pid}\n" in f.read()
+        self.fails(1, "dump", "--pid", p.pid, "-o", "t.ckpt", says=f"process {tracer.pid} traces it")
+
+    def test_itself(self):
+        p = subprocess.run(["bash", "-c", '"$0" dump --pid $$ -o t.ckpt; echo "code $?"', CKPT],
+                           cwd=self.dir, capture_output=True, env=environment(), timeout=60,
+                           start_new_session=True, check=False)
+        self.assertIn(b"ckpt itself is one of them", p.stderr)
+        self.assertEqual(p.stdout, b"code 1\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,329 @@
+// Memory, registers and what else processes are made of: a complete image comes back, its pages go
+// to whoever asked for them, and every forbidden layout is refused by name.
+#include <catch2/catch.hpp>
+#include <functional>
+
+#include "format/image.h"
+#include "tests/format/build_image.h"
+#include "tests/format/reframe.h"
+
+using namespace ckpt;
+using namespace ckpt::format;
+using namespace ckpt::format::test;
+
+namespace {
+
+using R = RecordType;
+
+void bytes(RecordSink& out, std::size_t n, int value = 0) {
+  const Bytes content(n, static_cast<std::byte>(value));
+  out.record(R::buffer, content.data(), n);
+}
+
+void vma(RecordSink& out, VmaType type, std::uint64_t start, std::uint64_t end,
+         std::int32_t shm = 0) {
+  Vma v{};
+  v.vma_type = type;
+  v.vm_start = start;
+  v.vm_end = end;
+  v.vm_page_prot = 3;
+  v.ino_objref = shm;
+  v.ino_size = shm ? 0x2000 : 0;
+  out.record(R::vma, v);
+  if (type == kVmaFile) out.text(R::file_name, "/bin/true");
+}
+
+PageRef ref(std::int32_t objref, std::uint64_t address, std::uint32_t first, std::uint32_t count) {
+  PageRef r{};
+  r.objref = objref;
+  r.address = address;
+  r.first = first;
+  r.count = count;
+  return r;
+}
+
+void process_objects(ImageBuilder& b, RecordSink& out) {
+  b.objref(kObjMm, 5);
+  Mm mm{};
+  mm.map_count = 3;
+  mm.vdso = 0x7fff0000;
+  out.record(R::mm, mm);
+  out.text(R::string, "/bin/true");
+  bytes(out, 32);
+  vma(out, kVmaFile, 0x1000, 0x3000);
+  vma(out, kVmaAnon, 0x3000, 0x8000);
+  vma(out, kVmaShmAnon, 0x9000, 0xb000, 6);
+
+  b.objref(kObjSighand, 7);
+  Sighand sighand{};
+  sighand.nr_actions = kSignals;
+  out.record(R::sighand, sighand);
+  bytes(out, kSignals * sizeof(Sigaction));
+
+  b.objref(kObjSignal, 8);
+  Signal signal{};
+  signal.nr_rlimits = kRlimits;
+  signal.nr_timers = 1;
+  out.record(R::signal, signal);
+  bytes(out, kRlimits * sizeof(Rlimit));
+  Sigpending none{};
+  out.record(R::sigpending, none);
+  bytes(out, 0);
+  PosixTimer timer{};
+  timer.signo = 14;
+  out.record(R::posix_timer, timer);
+
+  b.objref(kObjCred, 9);
+  Cred cred{};
+  cred.nr_groups = 2;
+  out.record(R::cred, cred);
+  bytes(out, 8);
+}
+
+void thread(RecordSink& out) {
+  Thread t{};
+  t.nice = -5;
+  out.record(R::thread, t);
+  Cpu cpu{};
+  cpu.rip = 0x1234;
+  out.record(R::cpu, cpu);
+  bytes(out, kMinXstate);
+  out.record(R::signal_task, SignalTask{});
+  Sigpending one{};
+  one.nr_pending = 1;
+  out.record(R::sigpending, one);
+  std::array<std::byte, kSiginfoSize> info{};
+  info[0] = std::byte{10};
+  out.record(R::buffer, info.data(), info.size());
+  TaskCreds creds{};
+  creds.cred_ref = creds.ecred_ref = 9;
+  out.record(R::task_creds, creds);
+}
+
+void contents(RecordSink& out) {
+  PipeBuf pipe{};
+  pipe.pipe_objref = 12;
+  pipe.capacity = 65536;
+  out.record(R::pipe_buf, pipe);
+  bytes(out, 10, 'x');
+  out.new_frame();
+  Pgarr pages{};
+  pages.nr_pages = 2;
+  pages.nr_refs = 4;
+  out.record(R::pgarr, pages);
+  const PageRef refs[] = {ref(5, 0x3000, 0, 2), ref(5, 0x2000, 1, 1), ref(5, 0x1000, kZeroPages, 1),
+                          ref(6, 0x1000, 0, 1)};
+  out.record(R::buffer, refs, sizeof refs);
+  out.begin(R::buffer, 2 * kPageSize);
+  const Bytes a(kPageSize, std::byte{'a'}), b(kPageSize, std::byte{'b'});
+  out.append(a.data(), a.size());
+  out.append(b.data(), b.size());
+  pages.nr_pages = 0;
+  pages.nr_refs = 1;
+  out.record(R::pgarr, pages);
+  const PageRef zeros = ref(5, 0x5000, kZeroPages, 3);
+  out.record(R::buffer, &zeros, sizeof zeros);
+}
+
+// A single process with one page of every kind, and a pipe.
+void memory_image(RecordSink& out) {
+  ImageBuilder b(out);
+  b.head(kModeSubtree, kFeatureMemory | kFeatureFiles);
+  b.pids({{100}});
+  b.tree({ImageBuilder::entry(1, kRefInvisible, 1, 1, 1)});
+  b.pid_ns(4, 0, 0);
+  Platform platform{};
+  platform.vvar_size = 4 * kPageSize;
+  out.record(R::platform, platform);
+  bytes(out, 2 * kPageSize);
+  b.task("worker");
+  b.file_table(10, 1);
+  b.file(11, kFilePipe, "pipe:[1]", 0, 12);
+  b.fd(11, 0);
+  process_objects(b, out);
+  thread(out);
+  TaskObjs objs{};
+  objs.files_objref = 10;
+  objs.mm_objref = 5;
+  objs.sighand_objref = 7;
+  objs.signal_objref = 8;
+  out.record(R::task_objs, objs);
+  contents(out);
+  b.tail();
+}
+
+struct Collected : PageSink {
+  Status pages(std::span<const std::byte> pages, std::span<const PageRef> refs) override {
+    for (const PageRef& r : refs) {
+      std::string text = std::to_string(r.objref) + ":";
+      for (std::uint32_t i = 0; i < r.count; ++i)
+        text += r.first == kZeroPages
+                    ? '0'
+                    : static_cast<char>(pages[(r.first + i) * kPageSize + kPageSize - 1]);
+      got.push_back(text);
+    }
+    return {};
+  }
+  std::vector<std::string> got;
+};
+
+Result<Image> load(const Bytes& stream) {
+  MemoryRecordSource source(stream);
+  return read_image(source);
+}
+
+struct Damage {
+  const char* expect;
+  std::function<void(LooseRecords&)> edit;
+};
+
+template <class T>
+T& at(LooseRecords& r, R type, unsigned n = 0) {
+  return r.as<T>(type, n);
+}
+// The BUFFER that follows the n-th record of a type.
+Bytes& after(LooseRecords& r, R type, unsigned n = 0) {
+  return r.all[r.find(type, n) + 1].payload;
+}
+PageRef& page_ref(LooseRecords& r, unsigned n) {
+  return *reinterpret_cast<PageRef*>(after(r, R::pgarr).data() + n * sizeof(PageRef));
+}
+
+const Damage kDamages[] = {
+    {"PLATFORM was expected", [](auto& r) { r.erase(R::platform); }},
+    {"vvar_size", [](auto& r) { at<Platform>(r, R::platform).vvar_size = 100; }},
+    {"vvar_size", [](auto& r) { at<Platform>(r, R::platform).vvar_size = 1ULL << 40; }},
+    {"no number of pages", [](auto& r) { after(r, R::platform).resize(100); }},
+    {"does not announce memory",
+     [](auto& r) {
+       at<Header>(r, R::header).features = kFeatureFiles;
+       r.all.erase(r.all.begin() + static_cast<std::ptrdiff_t>(r.find(R::platform)) + 1);
+       r.erase(R::platform);
+     }},
+    {"map_count", [](auto& r) { at<Mm>(r, R::mm).map_count = 0xffffffff; }},
+    {"VMA was expected", [](auto& r) { at<Mm>(r, R::mm).map_count = 4; }},
+    {"vdso is not at a page", [](auto& r) { at<Mm>(r, R::mm).vdso = 1; }},
+    {"auxiliary vector", [](auto& r) { r.all[r.find(R::mm) + 2].payload.resize(31); }},
+    {"0 to 4096", [](auto& r) { r.all[r.find(R::mm) + 2].payload.resize(5000); }},
+    {"a mapping from 0x3000 to 0x3000", [](auto& r) { at<Vma>(r, R::vma).vm_start = 0x3000; }},
+    {"a mapping from", [](auto& r) { at<Vma>(r, R::vma).vm_end = 0x2fff; }},
+    {"not above the one before", [](auto& r) { at<Vma>(r, R::vma).vm_end = 0x4000; }},
+    {"unknown protection 0x8", [](auto& r) { at<Vma>(r, R::vma).vm_page_prot = 8; }},
+    {"unknown flags", [](auto& r) { at<Vma>(r, R::vma).vm_flags = 1; }},
+    {"vm_pgoff", [](auto& r) { at<Vma>(r, R::vma).vm_pgoff = 12; }},
+    {"unknown vma_type 7", [](auto& r) { at<Vma>(r, R::vma).vma_type = 7; }},
+    {"no shared memory", [](auto& r) { at<Vma>(r, R::vma).ino_objref = 6; }},
+    {"objref 5 is used twice", [](auto& r) { at<Vma>(r, R::vma, 2).ino_objref = 5; }},
+    {"ino_size", [](auto& r) { at<Vma>(r, R::vma, 2).ino_size = 0; }},
+    {"nr_actions", [](auto& r) { at<Sighand>(r, R::sighand).nr_actions = 65; }},
+    {"does not hold 64", [](auto& r) { after(r, R::sighand).resize(63 * 32); }},
+    {"nr_rlimits", [](auto& r) { at<Signal>(r, R::signal).nr_rlimits = 0; }},
+    {"nr_timers is too large", [](auto& r) { at<Signal>(r, R::signal).nr_timers = 0xffffffff; }},
+    {"POSIX_TIMER was expected", [](auto& r) { at<Signal>(r, R::signal).nr_timers = 2; }},
+    {"id of a timer", [](auto& r) { at<PosixTimer>(r, R::posix_timer).id = -1; }},
+    {"nr_groups", [](auto& r) { at<Cred>(r, R::cred).nr_groups = 65537; }},
+    {"does not hold 3", [](auto& r) { at<Cred>(r, R::cred).nr_groups = 3; }},
+    {"576 to 16384", [](auto& r) { after(r, R::cpu).resize(575); }},
+    {"576 to 16384", [](auto& r) { after(r, R::cpu).resize(16385); }},
+    {"does not hold", [](auto& r) { at<Sigpending>(r, R::sigpending, 1).nr_pending = ~0U; }},
+    {"a pending signal 65", [](auto& r) { after(r, R::sigpending, 1)[0] = std::byte{65}; }},
+    {"one CRED", [](auto& r) { at<TaskCreds>(r, R::task_creds).cred_ref = 8; }},
+    {"one CRED", [](auto& r) { at<TaskCreds>(r, R::task_creds).ecred_ref = 0; }},
+    {"mm_objref", [](auto& r) { at<TaskObjs>(r, R::task_objs).mm_objref = 0; }},
+    {"mm_objref", [](auto& r) { at<TaskObjs>(r, R::task_objs).sighand_objref = 5; }},
+    {"THREAD was expected", [](auto& r) { r.erase(R::thread); }},
+    {"is no pipe", [](auto& r) { at<PipeBuf>(r, R::pipe_buf).pipe_objref = 5; }},
+    {"capacity", [](auto& r) { at<PipeBuf>(r, R::pipe_buf).capacity = 1U << 30; }},
+    {"0 to 9", [](auto& r) { at<PipeBuf>(r, R::pipe_buf).capacity = 9; }},
+    {"nr_pages", [](auto& r) { at<Pgarr>(r, R::pgarr).nr_pages = 4097; }},
+    {"nr_pages", [](auto& r) { at<Pgarr>(r, R::pgarr).nr_pages = 3; }},
+    {"nr_refs", [](auto& r) { at<Pgarr>(r, R::pgarr).nr_refs = 0; }},
+    {"nr_refs", [](auto& r) { at<Pgarr>(r, R::pgarr).nr_refs = 5; }},
+    {"empty or unaligned", [](auto& r) { page_ref(r, 0).count = 0; }},
+    {"empty or unaligned", [](auto& r) { page_ref(r, 0).address = 0x3001; }},
+    {"pages that the array", [](auto& r) { page_ref(r, 0).first = 1; }},
+    {"where no private mapping", [](auto& r) { page_ref(r, 0).address = 0x7000; }},
+    {"where no private mapping", [](auto& r) { page_ref(r, 0).address = 0x9000; }},
+    {"where no private mapping", [](auto& r) { page_ref(r, 0).address = ~0xfffULL; }},
+    {"is no address space", [](auto& r) { page_ref(r, 0).objref = 7; }},
+    {"beyond the end of a shared", [](auto& r) { page_ref(r, 3).address = 0x2000; }},
+};
+
+}  // namespace
+
+TEST_CASE("Memory and registers come back, and pages go to their sink", "[format]") {
+  const Bytes file = image_file_of(memory_image);
+  MemorySource source(file);
+  StreamReader reader(source);
+  Collected pages;
+  const auto image = read_image(reader, &pages);
+  REQUIRE(image.has_value());
+  CHECK(pages.got == std::vector<std::string>{"5:ab", "5:b", "5:0", "6:a", "5:000"});
+  const ProcessImage& p = image->process;
+  REQUIRE(p.mms.size() == 1);
+  CHECK(p.mms[0].exe == "/bin/true");
+  REQUIRE(p.mms[0].vmas.size() == 3);
+  CHECK(p.mms[0].vmas[0].path == "/bin/true");
+  CHECK(p.mms[0].pages == 7);
+  CHECK(p.shms.at(0).pages == 1);
+  CHECK(p.threads.at(0).cpu.rip == 0x1234);
+  CHECK(p.threads[0].pending.at(0).signo() == 10);
+  CHECK(p.signals.at(0).timers.at(0).signo == 14);
+  CHECK(p.creds.at(0).groups.size() == 2);
+  CHECK(p.pipes.at(0).bytes == Bytes(10, std::byte{'x'}));
+}
+
+TEST_CASE("Pages stand in frames of their own", "[format]") {
+  const Bytes file = image_file_of(memory_image);
+  MemorySource source(file);
+  StreamReader reader(source);
+  std::uint64_t before = 0;
+  for (auto record = reader.next(); record.has_value() && record->type != 0; record = reader.next())
+    if (record->type == static_cast<std::uint32_t>(R::pgarr)) {
+      CHECK(reader.file_offset() != before);
+      break;
+    } else {
+      before = reader.file_offset();
+    }
+}
+
+TEST_CASE("Every forbidden layout of memory is refused by name", "[format]") {
+  const Bytes good = records_of(memory_image);
+  REQUIRE(load(good).has_value());
+  int line = 0;
+  for (const Damage& damage : kDamages) {
+    LooseRecords records(good);
+    damage.edit(records);
+    CAPTURE(line++, damage.expect);
+    const auto image = load(records.stream());
+    REQUIRE(image.has_error());
+    CHECK(image.error().kind == ErrorKind::damaged);
+    CHECK_THAT(image.error().message(), Catch::Contains(damage.expect));
+  }
+}
+
+TEST_CASE("The digest of memory tells other contents and other places", "[format]") {
+  const auto digest = [](const std::function<void(LooseRecords&)>& edit) {
+    LooseRecords records(records_of(memory_image));
+    edit(records);
+    return load(records.stream()).value().process.mms[0].digest;
+  };
+  const std::uint64_t plain = digest([](auto&) {});
+  CHECK(digest([](auto& r) { page_ref(r, 0).address = 0x4000; }) != plain);
+  CHECK(digest([](auto& r) { page_ref(r, 1).first = 0; }) != plain);
+  CHECK(digest([](auto& r) { std::swap(page_ref(r, 0), page_ref(r, 1)); }) == plain);
+}
+
+TEST_CASE("A flipped bit in memory records gives an error or an image, never more", "[format]") {
+  Bytes stream = records_of(memory_image);
+  std::size_t refused = 0;
+  for (std::size_t bit = 0; bit < stream.size() * 8; bit += 7) {
+    stream[bit / 8] ^= std::byte{1} << (bit % 8);
+    MemoryRecordSource source(stream);
+    const auto image = read_image(source);
+    stream[bit / 8] ^= std::byte{1} << (bit % 8);
+    if (image.has_error() && image.error().kind != ErrorKind::damaged) FAIL("bit " << bit);
+    refused += image.has_error();
+  }
+  CHECK(refused > 100);
+}
