@@ -191,6 +191,10 @@ class Compiler {
           return cannot("cannot restore the processes",
                         "a ghost of the plan is not reaped as soon as it ends");
         break;
+      case Op::exec:  // it would end the program that carries out the plan
+        return cannot("cannot restore the processes",
+                      "the plan needs an execve(2), as siblings have exit signals that their "
+                      "session's leader lost by that");
       case Op::thread:
       case Op::setsid:
       case Op::subreaper_on:

@@ -193,6 +193,8 @@ CKPT_RAW long perform(Shared& s, std::uint32_t me, std::uint32_t step) {
       return reap(s);
     case Op::stop:
       return offer_handle(cell);
+    case Op::exec:  // refused before anything is done
+      break;
   }
   return -ENOSYS;
 }
