@@ -107,7 +107,7 @@ class Compiler {
     const auto number = static_cast<std::uint32_t>(1 + f_.size() + g);
     ActorCell& actor = actors_[number];
     actor.ns = ghost.ns;
-    actor.exit_signal = SIGCHLD;
+    actor.exit_signal = ghost.signal;
     std::strcpy(actor.comm, "ckpt-ghost");
     if (ghost.why == Why::init) actor.traits |= kIsInit;
     if (ghost.pid != Ghost::kNone) {
