@@ -294,6 +294,11 @@ class Compiler {
     s.mount_proc = options_.mount_proc && options_.place == Place::own_namespace;
     s.opens_root_ns = opens_root_ns_;
     s.keep_fds_from = static_cast<std::uint32_t>(options_.keep_fds_from);
+    for (const ActorCell& a : actors_) {
+      if (a.exit_signal != 0 && a.exit_signal != SIGCHLD)
+        s.exit_signals |= std::uint64_t{1} << (a.exit_signal - 1);
+      s.awaits_exits |= (a.traits & kExits) != 0 || a.pdeath_signal != 0;
+    }
     s.become = options_.become;
     s.context = options_.context;
   }

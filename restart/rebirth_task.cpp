@@ -43,14 +43,6 @@ void ProcessCompiler::write_file(const char* what, const char* path, const std::
 void ProcessCompiler::dispositions() {
   const std::uint64_t at =
       c_.region.put(sighand_.actions.data(), sighand_.actions.size() * sizeof(format::Sigaction));
-  // Being ignored for a moment drops what came while the tree was built.
-  const format::Sigaction ignore = [] {
-    format::Sigaction a{};
-    a.handler = 1;
-    return a;
-  }();
-  const std::uint64_t ignored = c_.region.put(&ignore, sizeof ignore);
-  p_.call("drop a signal", SYS_rt_sigaction, {SIGCHLD, ignored, 0, 8});
   for (std::uint64_t s = 1; s <= format::kSignals; ++s)
     if (s != SIGKILL && s != SIGSTOP)
       p_.call("set the disposition of signal", SYS_rt_sigaction,
