@@ -45,7 +45,7 @@ struct CheckpointOptions {
   std::optional<format::Mode> mode;  // none: container where it can be (LC-6), else subtree
   Origin origin;
   TaskBodies* bodies = nullptr;  // none: an image without memory
-  bool ends = false;  // the processes are to end once the image is safe
+  bool ends = false;             // the processes are to end once the image is safe
   // Members of the tree's pid namespaces that are no part of the machine, a phrase each: see
   // hazards(). Those that the machine holds are found.
   std::vector<std::string> strays;

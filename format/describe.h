@@ -102,6 +102,8 @@ bool visit_record_struct(std::uint32_t type, F&& f) {
       return call(std::type_identity<Platform>{});
     case posix_timer:
       return call(std::type_identity<PosixTimer>{});
+    case file_state:
+      return call(std::type_identity<FileState>{});
     case pipe_size:
       return call(std::type_identity<PipeSize>{});
     case file_lock:

@@ -74,6 +74,7 @@ class ImageReader {
   Status read_sighand(std::int32_t ref);
   Status read_signal(std::int32_t ref);
   Status read_pending(std::vector<Siginfo>& out);
+  Status read_file_state();
   Status read_cred(std::int32_t ref);
   Status read_thread();
   Status check_process_objs(const TaskObjs& objs) const;

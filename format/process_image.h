@@ -69,6 +69,11 @@ struct ImageThread {
   std::int32_t cred = 0;  // objref
 };
 
+struct ImageFileState {
+  FileState state{};
+  std::vector<EpollWatch> watches;
+};
+
 struct ProcessImage {
   Platform platform{};
   std::vector<std::byte> vdso;
@@ -79,6 +84,7 @@ struct ProcessImage {
   std::vector<ImageCred> creds;
   std::vector<ImageThread> threads;  // by index in tree
   std::vector<PipeSize> pipes;
+  std::vector<ImageFileState> file_states;
 };
 
 // Takes page contents while an image is read: these do not stay in memory.

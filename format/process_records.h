@@ -218,6 +218,32 @@ struct PipeSize {
 BOOST_DESCRIBE_STRUCT(PipeSize, (), (pipe_objref, capacity))
 constexpr std::uint32_t kMaxPipe = 64U << 20;  // bytes
 
+// FILE_STATE: the inside of a FILE that has no name. Followed by a BUFFER of nr_watches EpollWatch.
+struct FileState {
+  s32le file_objref;
+  u32le kind;      // FileStateKind
+  u64le value;     // eventfd: its count; signalfd: its mask; timerfd: nanoseconds left, 0 disarmed
+  u64le interval;  // timerfd: nanoseconds
+  u64le ticks;     // timerfd: expirations that were not read yet
+  u32le clock;     // timerfd
+  u32le flags;     // eventfd: 1 semaphore
+  u32le nr_watches;
+  u32le pad;
+};
+BOOST_DESCRIBE_STRUCT(FileState, (),
+                      (file_objref, kind, value, interval, ticks, clock, flags, nr_watches))
+enum FileStateKind : std::uint32_t { kEventfd = 1, kSignalfd = 2, kTimerfd = 3, kEpoll = 4 };
+
+// epoll_ctl(2).
+struct EpollWatch {
+  s32le fd;  // of the first process, in tree order, that has the epoll file
+  u32le events;
+  u64le data;
+};
+BOOST_DESCRIBE_STRUCT(EpollWatch, (), (fd, events, data))
+constexpr std::uint32_t kMaxWatches = 1U << 20;
+
+static_assert(sizeof(FileState) == 48 && sizeof(EpollWatch) == 16);
 static_assert(sizeof(Mm) == 136 && sizeof(Vma) == 96 && sizeof(PageRef) == 24);
 static_assert(sizeof(Thread) == 56 && sizeof(Cpu) == 216 && sizeof(Sigaction) == 32);
 static_assert(sizeof(Signal) == 80 && sizeof(PosixTimer) == 48 && sizeof(Cred) == 88);

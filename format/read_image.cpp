@@ -311,7 +311,8 @@ Status ImageReader::read_namespace_map() {
   return {};
 }
 
-// HEADER's feature bits are those of what followed. (Unknown ids are for those who know all ids.)
+// HEADER's feature bits are those of what followed. (Unknown ids are for those who know all ids;
+// without memory that was announced the reader has not come so far.)
 Status ImageReader::check_features() {
   std::uint64_t used = 0;
   if (image_.namespaces.size() > 1) used |= kFeatureNestedNs;
@@ -320,7 +321,8 @@ Status ImageReader::check_features() {
     used |= kFeatureFiles;
   if (!image_.locks.empty()) used |= kFeatureLocks;
   if (!image_.pipe_bufs.empty() || !image_.socket_pairs.empty()) used |= kFeaturePipes;
-  const std::uint64_t said = image_.header.features & ~std::uint64_t{kFeatureUnknownIds};
+  const std::uint64_t said =
+      image_.header.features & ~std::uint64_t{kFeatureUnknownIds | kFeatureMemory};
   if (used == said) return {};
   return bad("HEADER gives the features: " + feature_names(said) +
              "; but the image uses: " + feature_names(used));

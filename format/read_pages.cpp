@@ -9,6 +9,7 @@ namespace ckpt::format {
 Status ImageReader::read_memory() {
   contents_at_ = record_.offset;
   while (at(RecordType::pipe_size)) CKPT_CHECK(read_pipe_size());
+  while (at(RecordType::file_state)) CKPT_CHECK(read_file_state());
   while (at(RecordType::pgarr)) CKPT_CHECK(read_pages());
   return {};
 }

@@ -179,6 +179,20 @@ Status ImageReader::read_signal(std::int32_t ref) {
   return {};
 }
 
+Status ImageReader::read_file_state() {
+  ImageFileState state;
+  CKPT_CHECK(take(RecordType::file_state, state.state));
+  const FileState& s = state.state;
+  if (refs_.kind(s.file_objref) != ObjKind::file)
+    return bad("file_objref " + std::to_string(s.file_objref) + " is no file");
+  if (s.kind < kEventfd || s.kind > kEpoll) return bad("unknown kind " + std::to_string(s.kind));
+  if (s.nr_watches > kMaxWatches) return bad("nr_watches is too large");
+  CKPT_CHECK(advance());
+  CKPT_CHECK(take_array(s.nr_watches, state.watches));
+  image_.process.file_states.push_back(std::move(state));
+  return {};
+}
+
 Status ImageReader::read_cred(std::int32_t ref) {
   ImageCred cred;
   cred.ref = ref;

@@ -68,6 +68,8 @@ const char* record_name(std::uint32_t type) {
       return "PLATFORM";
     case RecordType::posix_timer:
       return "POSIX_TIMER";
+    case RecordType::file_state:
+      return "FILE_STATE";
     case RecordType::pipe_size:
       return "PIPE_SIZE";
     case RecordType::file_lock:

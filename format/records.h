@@ -48,6 +48,7 @@ enum class RecordType : std::uint32_t {
   task_kin = 2003,
   platform = 2010,
   posix_timer = 2011,
+  file_state = 2013,
   pipe_size = 2014,
   file_lock = 2020,
   socket_pair = 2021,

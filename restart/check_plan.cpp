@@ -29,6 +29,7 @@ class Checker {
     signal_.resize(nodes);
     subreaper_.resize(nodes);
     stopped_.resize(nodes);
+    execed_.resize(nodes);
     used_.resize(image.pids.size());
     members_.resize(image.pids.size());
     group_session_.assign(image.pids.size(), kFree);
@@ -145,6 +146,8 @@ class Checker {
       case Op::stop:
         stopped_[is_task(v) ? f_.leader[v] : v] = true;
         return nullptr;
+      case Op::exec:
+        return exec(v);
     }
     return "an operation that is none";
   }
@@ -181,10 +184,19 @@ class Checker {
     ++living_[ns];
     session_[child] = v == kWorld ? world_session_ : session_[v];
     set_group(child, v == kWorld ? world_group_ : group_[v]);
-    signal_[child] = sibling          ? signal_[v]
+    signal_[child] = sibling                 ? signal_[v]
+                     : s.flags & kForkSignal ? s.signal
                      : is_task(child) ? static_cast<std::uint8_t>(image_.tasks[child].exit_signal)
                                       : plan_.ghosts[child - tasks_].signal;
     append(sibling ? parent_[v] : v, child);
+    return nullptr;
+  }
+
+  const char* exec(Node v) {
+    if (is_task(v) && v + 1 < tasks_ && f_.leader[v + 1] == v && life_[v + 1] != Life::unborn)
+      return "it would end its threads";
+    signal_[v] = kSigChld;
+    execed_[v] = true;
     return nullptr;
   }
 
@@ -212,6 +224,7 @@ class Checker {
   const char* setpgid(const Step& s, Node v, Node child) {
     if (child == kWorld || life_[child] != Life::alive) return "ESRCH";
     if (child != v && parent_[child] != v) return "ESRCH: no child";
+    if (child != v && execed_[child]) return "EACCES: it called execve";
     if (session_[child] != session_[v] || leads_session(child)) return "EPERM";
     if (s.arg == kRestorersGroup) {
       if (world_group_ != kOutside || session_[v] != world_session_) return "EPERM";
@@ -309,7 +322,7 @@ class Checker {
   std::vector<Id> group_, session_;
   std::vector<std::uint32_t> ns_, child_ns_;
   std::vector<std::uint8_t> signal_;
-  std::vector<bool> subreaper_, stopped_;
+  std::vector<bool> subreaper_, stopped_, execed_;
   // By pid object: taken by a task or ghost; members of the group, and its session.
   std::vector<bool> used_;
   std::vector<std::uint32_t> members_;

@@ -107,7 +107,7 @@ class Compiler {
     const auto number = static_cast<std::uint32_t>(1 + f_.size() + g);
     ActorCell& actor = actors_[number];
     actor.ns = ghost.ns;
-    actor.exit_signal = SIGCHLD;
+    actor.exit_signal = ghost.signal;
     std::strcpy(actor.comm, "ckpt-ghost");
     if (ghost.why == Why::init) actor.traits |= kIsInit;
     if (ghost.pid != Ghost::kNone) {
@@ -191,6 +191,10 @@ class Compiler {
           return cannot("cannot restore the processes",
                         "a ghost of the plan is not reaped as soon as it ends");
         break;
+      case Op::exec:  // it would end the program that carries out the plan
+        return cannot("cannot restore the processes",
+                      "the plan needs an execve(2), as siblings have exit signals that their "
+                      "session's leader lost by that");
       case Op::thread:
       case Op::setsid:
       case Op::subreaper_on:
@@ -290,6 +294,11 @@ class Compiler {
     s.mount_proc = options_.mount_proc && options_.place == Place::own_namespace;
     s.opens_root_ns = opens_root_ns_;
     s.keep_fds_from = static_cast<std::uint32_t>(options_.keep_fds_from);
+    for (const ActorCell& a : actors_) {
+      if (a.exit_signal != 0 && a.exit_signal != SIGCHLD)
+        s.exit_signals |= std::uint64_t{1} << (a.exit_signal - 1);
+      s.awaits_exits |= (a.traits & kExits) != 0 || a.pdeath_signal != 0;
+    }
     s.become = options_.become;
     s.context = options_.context;
   }

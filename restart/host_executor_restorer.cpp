@@ -32,11 +32,16 @@ CKPT_RAW void say(const Shared& s, char what) {
   call(SYS_sendto, s.socket, address(&what), 1, MSG_NOSIGNAL);
 }
 
-// All signals wait, but for SIGCHLD: blocked, it would be left pending in every parent.
-CKPT_RAW void settle_signals() {
-  const std::uint64_t action[4] = {};  // SIG_DFL
+// All signals wait, but for those of exits: blocked, they would be left pending in every parent.
+// SIGCHLD is not ignored, or there would be no zombies; the others would kill.
+CKPT_RAW void settle_signals(const Shared& s) {
+  std::uint64_t action[4] = {};  // SIG_DFL
   call(SYS_rt_sigaction, SIGCHLD, address(action), 0, sizeof kAllSignals);
-  const std::uint64_t blocked = kAllSignals & ~set_of(SIGCHLD);
+  action[0] = 1;  // SIG_IGN
+  for (int signal = 1; signal <= 64; ++signal)
+    if (s.exit_signals & set_of(signal))
+      call(SYS_rt_sigaction, signal, address(action), 0, sizeof kAllSignals);
+  const std::uint64_t blocked = kAllSignals & ~set_of(SIGCHLD) & ~s.exit_signals;
   call(SYS_rt_sigprocmask, SIG_SETMASK, address(&blocked), 0, sizeof blocked);
 }
 
@@ -61,7 +66,7 @@ CKPT_RAW void raise_limit() {
 
 CKPT_RAW bool start(Shared& s) {
   call(SYS_close, s.supervisors_socket);
-  settle_signals();
+  settle_signals(s);
   raise_limit();
   long result = mount_own_proc(s);
   if (result < 0) return fail(s, Stage::proc, 0, result), false;
@@ -84,8 +89,8 @@ CKPT_RAW bool start(Shared& s) {
 // Until everybody has come to be what it is to become.
 CKPT_RAW bool await_arrivals(Shared& s) {
   if (!await_turn(s, kRestorer, s.nr_steps)) return false;
-  for (std::uint32_t i = 1; i < s.nr_actors; ++i)
-    if (s.actors[i].pdeath_signal != 0) ring(s.actors[i]);
+  store(s.settled, 1);
+  wake(s.settled);
   for (;;) {
     const std::uint32_t n = load(s.arrived);
     if (load(s.failed)) return false;

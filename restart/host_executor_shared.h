@@ -73,8 +73,10 @@ struct Shared {
   bool new_numbers = false;                         // the kernel chooses all numbers
   bool leads_session = false, leads_group = false;  // the restorer, so that both have a number
   bool mount_proc = false;
-  bool opens_root_ns = false;  // somebody enters the root namespace
-  int socket = -1;             // the restorer's end; hung up when the supervisor is gone
+  bool opens_root_ns = false;      // somebody enters the root namespace
+  bool awaits_exits = false;       // whoever arrives waits until all exits are over
+  std::uint64_t exit_signals = 0;  // of all actors, but for SIGCHLD; bit N-1 is signal N
+  int socket = -1;                 // the restorer's end; hung up when the supervisor is gone
   int supervisors_socket = -1;
   std::uint32_t keep_fds_from = 0;
   Become become = nullptr;
@@ -89,6 +91,7 @@ struct Shared {
   std::int32_t leaving = -1;  // pidfd of the actor whose exit was the last step
   std::int32_t restorers_group = 0;
   alignas(64) std::uint32_t arrived = 0;  // futex
+  std::uint32_t settled = 0;              // futex: all steps are done, and who exits has exited
 };
 
 // Its number in the outermost namespace that the image knows, or as its creator sees it.

@@ -193,6 +193,8 @@ CKPT_RAW long perform(Shared& s, std::uint32_t me, std::uint32_t step) {
       return reap(s);
     case Op::stop:
       return offer_handle(cell);
+    case Op::exec:  // refused before anything is done
+      break;
   }
   return -ENOSYS;
 }
@@ -215,19 +217,18 @@ CKPT_RAW bool is_born(Shared& s, std::uint32_t me) {
   return true;
 }
 
-// A helper's exit, by which an orphan comes to its parent, is a parent's death as well.
-CKPT_RAW void set_pdeath_signal(Shared& s, ActorCell& me) {
-  for (;;) {
-    const std::uint32_t bell = load(me.bell);
+// A child's exit sends a signal that the task is not to see. A helper's exit, by which an orphan
+// comes to its parent, is a parent's death as well.
+CKPT_RAW void await_exits(Shared& s) {
+  while (!load(s.settled)) {
     if (load(s.failed) || abandoned(s)) leave();
-    if (load(s.turn) == s.nr_steps) break;
-    wait_word(me.bell, bell, kPatience);
+    wait_word(s.settled, 0, kPatience);
   }
-  call(SYS_prctl, PR_SET_PDEATHSIG, me.pdeath_signal);
 }
 
 [[noreturn]] CKPT_RAW void arrive(Shared& s, ActorCell& me) {
-  if (me.pdeath_signal != 0) set_pdeath_signal(s, me);
+  if (s.awaits_exits) await_exits(s);
+  if (me.pdeath_signal != 0) call(SYS_prctl, PR_SET_PDEATHSIG, me.pdeath_signal);
   if (s.keep_fds_from > 0) call(SYS_close_range, 0, s.keep_fds_from - 1, CLOSE_RANGE_UNSHARE);
   if (add(s.arrived, 1) == s.expected) wake(s.arrived);
   if (s.become) s.become(s.context, me.task);
@@ -257,6 +258,7 @@ CKPT_RAW void fail(Shared& s, Stage stage, std::uint32_t step, long result) {
   s.error = static_cast<std::int32_t>(-result);
   for (std::uint32_t i = 0; i < s.nr_actors; ++i) ring(s.actors[i]);
   wake(s.arrived);
+  wake(s.settled);
 }
 
 CKPT_RAW bool await_turn(Shared& s, std::uint32_t me, std::uint32_t step) {

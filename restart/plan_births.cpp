@@ -15,9 +15,14 @@ Status Planner::find_births() {
   before_.resize(f_.size());
   find_world();
   find_sessions();
-  CKPT_CHECK(lift_forced());
+  for (std::uint32_t i = 1; i < f_.size(); ++i)
+    all_orphans_ &= !f_.is_leader(i) || can_be_orphan(i);
+  CKPT_CHECK(find_execs());
+  for (const bool must : {true, false}) CKPT_CHECK(lift_forced(must));
   lift_flexible();
+  CKPT_CHECK(find_execs());
   CKPT_CHECK(place_leaders());
+  CKPT_CHECK(find_execs());
   find_birth_groups();
   return find_waits();
 }
@@ -85,8 +90,9 @@ bool Planner::was_in(std::uint32_t task, Id session) const {
 // Lifts `task`'s parent into `session`, and on up the ancestry until there is no stranger left, or
 // one whose parent can adopt it. A dead leader can be below any parent, unless one of the session
 // is above that (`nested`). The first init of a namespace on the way adopts, which asks least of
-// the others, unless its own parent is in the session. False if an ancestor cannot be lifted.
-bool Planner::lift(std::uint32_t task, Id session, bool nested) {
+// the others, unless its own parent is in the session (and not `must`). False if an ancestor
+// cannot be lifted.
+bool Planner::lift(std::uint32_t task, Id session, bool nested, bool must) {
   const bool dead = session >= 0 && !alive_leader(session);
   const std::uint32_t leader =
       alive_leader(session) ? f_.task[static_cast<std::size_t>(session)] : kNoTask;
@@ -99,11 +105,15 @@ bool Planner::lift(std::uint32_t task, Id session, bool nested) {
     const bool can = can_lift(parent, session);
     if (can && birth_session_[parent] == session) break;
     if (init_adopts(parent, session) && can_be_orphan(t) &&
-        !(can && was_in(f_.parent[parent], session)))
+        (must || !(can && was_in(f_.parent[parent], session))))
       break;
     if (!can) return false;
     t = parent;
   }
+  // The last comes to its parent as an orphan, or it is made there by the leader.
+  if (leader != kNoTask && levels > 0 && !can_be_orphan(t) && !was_in(f_.parent[t], session) &&
+      (f_.parent[leader] != f_.parent[t] || leader > t))
+    return false;
   // What is lifted is made after the leader.
   if (leader != kNoTask && levels > 0 && !f_.below(t, leader) && comes_after(leader, t))
     return false;
@@ -112,6 +122,14 @@ bool Planner::lift(std::uint32_t task, Id session, bool nested) {
     CKPT_ASSERT(lift_leader(task, session));
   }
   return true;
+}
+
+// One step of a search. All together may take so many that it is at once in a small image, and in a
+// large one no more than a multiple of its size. A search that is given up says no, at which a plan
+// may be missed, but check_plan() lets no wrong one pass.
+bool Planner::may_search() {
+  constexpr std::uint64_t kAtOnce = 16'000'000, kEach = 64;
+  return ++search_steps_ < kAtOnce + kEach * f_.size();
 }
 
 // Is `task` made after `other` in any case, since its parent is, or the leader of its session, or
@@ -124,7 +142,8 @@ bool Planner::comes_after(std::uint32_t task, std::uint32_t other) {
     const std::uint32_t t = stack.back();
     stack.pop_back();
     if (t == other) return true;
-    if (t == kNoTask || seen_[t] == searches_) continue;
+    if (t == kNoTask || seen_[t] == searches_ || f_.below(other, t)) continue;
+    if (!may_search()) return false;
     seen_[t] = searches_;
     stack.push_back(f_.parent[t]);
     if (const Id session = wanted(t); alive_leader(session))
@@ -133,7 +152,9 @@ bool Planner::comes_after(std::uint32_t task, std::uint32_t other) {
   return false;
 }
 
-Status Planner::lift_forced() {
+// `must`: only who cannot come to the parent in another way. An init that could adopt may be in one
+// session alone.
+Status Planner::lift_forced(bool must) {
   const auto list = strangers();
   for (auto at = list.begin(); at != list.end();) {
     const Id session = at->first;
@@ -146,12 +167,12 @@ Status Planner::lift_forced() {
         const std::uint32_t parent = f_.parent[x->second];
         if (leader != kNoTask && !f_.below(parent, leader) && !outside_of(parent, session))
           continue;
-        if (!lift(x->second, session, true))
+        if (!lift(x->second, session, true, must))
           return refuse(x->second, "it is in session " + id_text(image_, session) +
                                        ", which its ancestors left in a way that no history has");
       }
     } else {
-      CKPT_CHECK(lift_nested({at, end}));
+      CKPT_CHECK(lift_nested({at, end}, must));
     }
     at = end;
   }
@@ -159,13 +180,13 @@ Status Planner::lift_forced() {
 }
 
 // Members of a dead leader's session below other members, or where the leader cannot have been.
-Status Planner::lift_nested(std::span<const std::pair<Id, std::uint32_t>> members) {
+Status Planner::lift_nested(std::span<const std::pair<Id, std::uint32_t>> members, bool must) {
   std::uint32_t end = 0;
   for (const auto& [session, x] : members) {
     const bool nested = x < end;
     if (!nested) end = f_.end[x];
     if (!nested && !outside_of(f_.parent[x], session)) continue;
-    if (!lift(x, session, nested))
+    if (!lift(x, session, nested, must))
       return refuse(x, "it is in session " + id_text(image_, session) +
                            ", which its ancestors left in a way that no history has");
   }
@@ -189,7 +210,7 @@ void Planner::lift_flexible() {
     const std::uint32_t leader = f_.task[static_cast<std::size_t>(session)];
     const bool orphan = can_be_orphan(x) || f_.parent[leader] == f_.parent[x];
     if (!orphan || !adopts(f_.parent[x], leader, session))
-      lift(x, session, true);  // else it is a hard one: find_waits()
+      lift(x, session, true, false);  // else it is a hard one: find_waits()
   }
 }
 

@@ -18,6 +18,7 @@ Status Planner::create() {
   last_member_.assign(sessions_.size(), kNoTask);
   for (auto& w : wanted_) w.resize(std::max(f_.size(), image_.pids.size()));
   plan_.steps.reserve(f_.size() + f_.size() / 2);
+  find_chains();
   std::vector<std::uint32_t> open;  // session leaders, whose subtree the next task may be in
   const auto close_until = [&](std::uint32_t i) -> Status {
     for (; !open.empty() && f_.end[open.back()] <= i; open.pop_back())
@@ -136,7 +137,8 @@ Status Planner::attempt_birth(std::uint32_t task, bool& done) {
   // Who is led through groups that are not there yet waits for them below a helper.
   if ((!turn || stranger || !can_be_placed(task)) && !(turn && stations(task).empty()) &&
       can_wait(task, below, stranger))
-    return early(task, below, stranger);
+    return stranger || !chained_.contains(task) ? early(task, below, stranger)
+                                                : in_chain(task, done);
   if (!turn) return wait_for_turn(task, done);
   if (stranger) return from_session(parent, task);
   const bool before = parent != kNoTask && session != kFree && session != final_session(parent);
@@ -200,6 +202,7 @@ void Planner::close(std::uint32_t task) {
   group_[task] = static_cast<Id>(f_.pid[task]);
   founded_[f_.pid[task]] = true;
   add(Op::setsid, Actor::task(task));
+  if (execs_.contains(task)) exec(task);
 }
 
 // The ghost of a session's leader: a child of its anchor.

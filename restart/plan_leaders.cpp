@@ -30,11 +30,9 @@ Status Planner::place_leader(Id session, std::span<const std::pair<Id, std::uint
       adopters.init = std::min(adopters.init, parent);
     else if (own.dead || !adopts(parent, leader, session))
       adopters.chain.insert(parent + 1);
+    if (!orphan) adopters.fixed.insert(parent + 1);
   };
-  for (const auto& [s, x] : members) {
-    adopt(f_.parent[x], can_be_orphan(x));
-    if (!can_be_orphan(x)) adopters.fixed = f_.parent[x] + 1;
-  }
+  for (const auto& [s, x] : members) adopt(f_.parent[x], can_be_orphan(x));
   const auto lift_one = [&](std::uint32_t p, std::uint32_t other) {
     if (p == 0 || !can_lift(p - 1, session)) return false;
     // What is lifted is made after the leader, and that after the other.
@@ -42,12 +40,17 @@ Status Planner::place_leader(Id session, std::span<const std::pair<Id, std::uint
     if (before != kNoTask && comes_after(before, p - 1)) return false;
     lift_leader(p - 1, session);
     adopters.chain.erase(p);
+    adopters.fixed.erase(p);
+    adopters.lifted.push_back(p - 1);
     if (!was_in(f_.parent[p - 1], session)) adopt(f_.parent[p - 1], can_be_orphan(p - 1));
     return true;
   };
   for (;;) {
     const auto [one, other] = conflict(session, adopters);
-    if (one == other && own.dead) break;
+    if (one == other && own.dead) {
+      if (!is_late(members, adopters) || !lift_one(*adopters.chain.rbegin(), 0)) break;
+      continue;
+    }
     if (one == other) {
       if (adopters.chain.empty() || can_host(*adopters.chain.rbegin() - 1, leader) ||
           !lift_one(*adopters.chain.rbegin(), 0))
@@ -61,6 +64,27 @@ Status Planner::place_leader(Id session, std::span<const std::pair<Id, std::uint
   }
   if (own.dead) place_ghost(session, members, adopters);
   return {};
+}
+
+// Is the deepest adopter made after a member whose leader is to be its child? Who is no orphan is
+// born in turn, so after its elder siblings.
+bool Planner::is_late(std::span<const std::pair<Id, std::uint32_t>> members,
+                      const Adopters& adopters) {
+  if (all_orphans_ || adopters.chain.empty()) return false;
+  std::unordered_map<std::uint32_t, std::uint32_t> eldest;  // by parent
+  const auto add = [&](std::uint32_t x) {
+    std::uint32_t& first = eldest.try_emplace(f_.parent[x], x).first->second;
+    first = std::min(first, x);
+  };
+  for (const auto& [session, x] : members) add(x);
+  for (const std::uint32_t x : adopters.lifted) add(x);
+  for (std::uint32_t t = *adopters.chain.rbegin() - 1; t != kNoTask && t != 0; t = f_.parent[t]) {
+    if (!may_search()) return false;
+    if (can_be_orphan(t)) continue;
+    const auto elder = eldest.find(f_.parent[t]);
+    if (elder != eldest.end() && elder->second < t) return true;
+  }
+  return false;
 }
 
 // Can `leader`, which lives elsewhere in the end, be born below `host`? The one above it that must
@@ -88,7 +112,8 @@ std::pair<std::uint32_t, std::uint32_t> Planner::conflict(Id session,
     if (p != 0 && can_lift(p - 1, session)) return {p, *only};
   }
   // So are those that are no orphans.
-  const std::uint32_t fixed = adopters.fixed, deepest = *chain.rbegin();
+  const std::uint32_t fixed = adopters.fixed.empty() ? 0 : *adopters.fixed.begin();
+  const std::uint32_t deepest = *chain.rbegin();
   if (fixed != 0 && deepest != fixed && f_.below(deepest - 1, fixed - 1)) return {deepest, fixed};
   for (auto lower = chain.rbegin(), upper = std::next(lower); upper != chain.rend();
        lower = upper++)
@@ -108,17 +133,22 @@ void Planner::place_ghost(Id session, std::span<const std::pair<Id, std::uint32_
     const std::uint32_t n = image_.ns_of(static_cast<std::size_t>(session));
     while (!f_.ns_within(n, ns_of(own.anchor))) own.anchor = f_.parent[own.anchor];
   }
-  for (const auto& [s, x] : members) {
-    if (f_.parent[x] != own.anchor) continue;
+  const auto beside = [&](std::uint32_t x) {
+    if (f_.parent[x] != own.anchor) return;
     own.first = std::min(own.first, x);
-    if (!can_be_orphan(x)) own.signal = signal(Actor::task(x));
-  }
+    if (!can_be_orphan(x)) own.signal = born_with(x);
+  };
+  for (const auto& [s, x] : members) beside(x);
+  for (const std::uint32_t x : adopters.lifted) beside(x);
 }
 
-// The ancestor of `task`, or itself, that is a child of the nearest common ancestor with `other`.
+// The ancestor of `task`, or itself, that floats up from below `other`: a child of the nearest
+// common ancestor, or of the init of the namespace that `other` is in.
 std::uint32_t Planner::branch(std::uint32_t task, std::uint32_t other) const {
-  while (!f_.below(other, f_.parent[task])) task = f_.parent[task];
-  return task;
+  for (;; task = f_.parent[task]) {
+    const std::uint32_t parent = f_.parent[task];
+    if (f_.below(other, parent) || (is_init(parent) && ns_of(parent) == ns_of(other))) return task;
+  }
 }
 
 // Strangers whose session's leader L lives elsewhere: L must be born below P and float up later. If

@@ -96,9 +96,11 @@ void Planner::end_ghost(Actor ghost) {
   add(Op::reap, ghost_parent_[ghost.index()], ghost);
 }
 
+// Now; of who is not born yet, that which it is born with.
 std::uint8_t Planner::signal(Actor a) const {
-  return a.kind() == Actor::kGhost ? plan_.ghosts[a.index()].signal
-                                   : static_cast<std::uint8_t>(image_.tasks[a.index()].exit_signal);
+  if (a.kind() == Actor::kGhost) return plan_.ghosts[a.index()].signal;
+  return called_setsid_[a.index()] ? static_cast<std::uint8_t>(image_.tasks[a.index()].exit_signal)
+                                   : born_with(a.index());
 }
 
 // Makes `child` as its sibling, which gets its exit signal.
@@ -117,7 +119,11 @@ Status Planner::birth(Actor creator, std::uint32_t child, Birth why, bool siblin
     return refuse(child, "its namespace is not below that of the process that must create it");
   const Id id = birth_group_[child];
   Actor grouper;  // a helper that joins the group for the creator
-  if (id != kFree && group(creator) != id && !into_group(creator, id)) {
+  // A deputy stays in a group that it could not come back to.
+  const bool stays = creator.kind() == Actor::kGhost &&
+                     plan_.ghosts[creator.index()].why == Why::deputy &&
+                     !sees(ns(creator), group(creator));
+  if (id != kFree && group(creator) != id && (stays || !into_group(creator, id))) {
     grouper = ghost(creator, carrier_of(child, ns(creator)), sibling);
     // Its child is to be a sibling of it.
     if (!into_group(grouper, id))
@@ -143,7 +149,10 @@ Status Planner::birth(Actor creator, std::uint32_t child, Birth why, bool siblin
   } else {
     enter(creator, into);
   }
-  plan_.steps.push_back({Op::fork, flags, why, 0, creator, Actor::task(child), into});
+  const bool execs = execs_.contains(child);
+  if (execs) flags |= kForkSignal;
+  plan_.steps.push_back({Op::fork, flags, why, execs ? signal(Actor::task(child)) : std::uint8_t{0},
+                         creator, Actor::task(child), into});
   if (carrier.kind() == Actor::kGhost) end_ghost(carrier);
   if (grouper.kind() == Actor::kGhost) end_ghost(grouper);
   born_[child] = why == Birth::early || why == Birth::placeholder ? Born::early : Born::placed;

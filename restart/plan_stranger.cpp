@@ -58,6 +58,10 @@ Status Planner::from_session(std::uint32_t parent, std::uint32_t child) {
     const std::uint32_t last = last_member_[static_cast<std::size_t>(session)];
     if (last != kNoTask && f_.parent[last] == parent && !is_init(last) && fits(Actor::task(last)))
       return birth(Actor::task(last), child, Birth::sibling, true);
+    if (beside && (!can_be_orphan(child) || !adopts_from(parent, leader))) {
+      const Actor maker = sibling_maker(session, leader, signal(Actor::task(child)));
+      if (fits(maker)) return birth(maker, child, Birth::sibling, true);
+    }
   }
   std::uint32_t n = 0;
   CKPT_CHECK(adoption_ns(parent, child, leader, n));
@@ -106,14 +110,18 @@ void Planner::reaper(std::uint32_t task) {
   reaper_ = task;
 }
 
+// Can a helper of `leader` live in the namespace of `parent`, so that its orphan floats up to that?
+bool Planner::adopts_from(std::uint32_t parent, Actor leader) const {
+  if (parent == kNoTask || ns(leader) == ns_of(parent)) return true;
+  return is_init(parent) && f_.ns_within(ns_of(parent), ns(leader));
+}
+
 // Where a helper of `leader` must live so that its orphan floats up to `parent`: in the same
 // namespace as that.
 Status Planner::adoption_ns(std::uint32_t parent, std::uint32_t child, Actor leader,
                             std::uint32_t& n) const {
-  n = ns(leader);
-  if (parent == kNoTask || n == ns_of(parent)) return {};
-  n = ns_of(parent);
-  if (is_init(parent) && f_.ns_within(n, ns(leader))) return {};
+  n = parent == kNoTask ? ns(leader) : ns_of(parent);
+  if (adopts_from(parent, leader)) return {};
   return refuse(child, "the leader of its session lives in another namespace than its parent");
 }
 

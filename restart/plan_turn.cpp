@@ -78,10 +78,27 @@ bool Planner::break_circle(Want kind, std::uint32_t id) {
            wanted(child) == birth_session_[task] && !from_outside_[child] &&
            deferred_.insert(child).second;
   };
-  if (breaks(wants_.back(), {kind, id})) return true;
+  if (unchain(kind, id) || breaks(wants_.back(), {kind, id})) return true;
   for (std::size_t k = wants_.size(); k-- > 1 && wants_[k] != std::pair{kind, id};) {
     if (!breaks(wants_[k - 1], wants_[k])) continue;
     forget(k);
+    return true;
+  }
+  return false;
+}
+
+// Does a task in the circle only wait for the sibling before it in what may be a block? It does so
+// no more.
+bool Planner::unchain(Want kind, std::uint32_t id) {
+  std::pair<Want, std::uint32_t> upper{kind, id};
+  for (std::size_t k = wants_.size(); k-- > 0; upper = wants_[k]) {
+    if (k + 1 < wants_.size() && upper == std::pair{kind, id}) break;
+    const auto chained = wants_[k].first == Want::birth && upper.first == Want::birth
+                             ? chained_.find(wants_[k].second)
+                             : chained_.end();
+    if (chained == chained_.end() || chained->second != upper.second) continue;
+    chained_.erase(chained);
+    forget(k + 1);
     return true;
   }
   return false;
@@ -136,6 +153,53 @@ Status Planner::in_block(std::uint32_t task, bool stranger, bool& done) {
   }
   holder_[task] = holder;
   return birth(leader_of(wanted(task), task), task, Birth::early, true);
+}
+
+// Who stands in what may be a block, behind the first: if it is born early, then below one helper
+// with all that are before it. Blocks can overlap, and whoever stands between two members can be
+// bound to its own session's leader, an elder sibling, which is in the block then.
+void Planner::find_chains() {
+  if (image_.namespaces.size() < 2) return;
+  struct Tie {
+    std::uint32_t parent, last, first;
+    bool is_block;  // the last cannot come to the parent alone
+  };
+  std::vector<Tie> ties;
+  for (const auto& [session, x] : strangers()) {
+    const std::uint32_t parent = f_.parent[x];
+    if (session < 0 || parent == kNoTask) continue;
+    const Session& s = sessions_[static_cast<std::size_t>(session)];
+    const std::uint32_t first = s.dead ? s.first : s.anchor;
+    if (first < x && f_.parent[first] == parent)
+      ties.push_back({parent, x, first, can_be_orphan(x) && !can_wait(x, parent, true)});
+  }
+  std::sort(ties.begin(), ties.end(), [](const Tie& a, const Tie& b) {
+    return std::pair{a.parent, a.last} > std::pair{b.parent, b.last};
+  });
+  for (auto tie = ties.begin(); tie != ties.end();) {
+    Tie block = *tie++;
+    if (!block.is_block) continue;
+    for (; tie != ties.end() && tie->parent == block.parent && tie->last > block.first; ++tie)
+      block.first = std::min(block.first, tie->first);
+    for (std::uint32_t c = block.first; c < block.last; c = f_.end[c]) chained_[f_.end[c]] = c;
+  }
+}
+
+// `task` is born below the helper of the sibling before it, and after that.
+Status Planner::in_chain(std::uint32_t task, bool& done) {
+  const std::uint32_t below = cradle(task), elder = chained_.at(task);
+  const bool alone =
+      below != f_.parent[task] || waits_for(task) != kNoTask || !stations(task).empty();
+  if (!alone && born_[elder] == Born::no) return want(Want::birth, elder, done);
+  if (alone || born_[elder] != Born::early) return early(task, below, false);
+  const Actor holder = Actor::ghost(holder_.at(elder));
+  const Id session = wanted(task), group = birth_group_[task];
+  if (ns(holder) != ns_of(below) || parent_of(holder) != actor(below) ||
+      (session != kFree && this->session(holder) != session) ||
+      (group != kFree && this->group(holder) != group && !sees(ns(holder), group)))
+    return early(task, below, false);
+  holder_[task] = holder.index();
+  return birth(holder, task, Birth::early, false);
 }
 
 }  // namespace ckpt::restart

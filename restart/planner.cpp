@@ -25,6 +25,10 @@
 //   ghost        L is dead: a ghost with its id is born as a child of the lowest P that needs it.
 //                It serves as L then. The ghost of a group's leader is a child of L, or of its
 //                ghost.
+//   signal       X's exit signal is not SIGCHLD, so X is no orphan, and P was never in S: L was
+//   born
+//                beside X with that signal. If L's is another now, L makes a sibling helper, who
+//                makes X, and calls execve.
 //   outside      S is from outside, P is the init of a namespace: L is a helper of the restorer's.
 //   group        Neither X nor P can name X's group, so X is born into it: P is in it then, or a
 //                helper is, put there from outside of the namespace whose init P is. A helper joins

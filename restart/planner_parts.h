@@ -44,7 +44,8 @@ class Planner {
   // Who adopts members of a session. Plus 1, so that 0 is the restorer.
   struct Adopters {
     std::set<std::uint32_t> chain;
-    std::uint32_t fixed = 0;  // has a member that is no orphan: its sibling created it; 0: none
+    std::set<std::uint32_t> fixed;      // have a member that is no orphan: its sibling created it
+    std::vector<std::uint32_t> lifted;  // born into the session
     std::uint32_t init = kNoTask;  // adopts from anywhere in its namespace; the highest such one
   };
 
@@ -52,19 +53,22 @@ class Planner {
   Status find_births();
   void find_world();
   void find_sessions();
-  Status lift_forced();
-  Status lift_nested(std::span<const std::pair<Id, std::uint32_t>> members);
+  Status lift_forced(bool must);
+  Status lift_nested(std::span<const std::pair<Id, std::uint32_t>> members, bool must);
   void lift_flexible();
-  bool lift(std::uint32_t task, Id session, bool nested);
+  bool lift(std::uint32_t task, Id session, bool nested, bool must);
   [[nodiscard]] bool can_lift(std::uint32_t leader, Id session) const;
   [[nodiscard]] bool was_in(std::uint32_t task, Id session) const;
   bool lift_leader(std::uint32_t leader, Id session);
+  [[nodiscard]] bool may_search();
   [[nodiscard]] bool comes_after(std::uint32_t task, std::uint32_t other);
   [[nodiscard]] std::vector<std::pair<Id, std::uint32_t>> strangers() const;
   Status place_leaders();
   Status place_leader(Id session, std::span<const std::pair<Id, std::uint32_t>> members);
   [[nodiscard]] std::pair<std::uint32_t, std::uint32_t> conflict(Id session,
                                                                  const Adopters& adopters) const;
+  [[nodiscard]] bool is_late(std::span<const std::pair<Id, std::uint32_t>> members,
+                             const Adopters& adopters);
   bool can_host(std::uint32_t host, std::uint32_t leader);
   void place_ghost(Id session, std::span<const std::pair<Id, std::uint32_t>> members,
                    const Adopters& adopters);
@@ -132,9 +136,12 @@ class Planner {
   void place(std::uint32_t task);
   Status wait_for_turn(std::uint32_t task, bool& done);
   bool break_circle(Want kind, std::uint32_t id);
+  bool unchain(Want kind, std::uint32_t id);
   void forget(std::size_t left);
   [[nodiscard]] bool can_block(std::uint32_t task, std::uint32_t elder) const;
   Status in_block(std::uint32_t task, bool stranger, bool& done);
+  void find_chains();
+  Status in_chain(std::uint32_t task, bool& done);
 
   // plan_deputy.cpp: who stays where a parent was.
   void make_deputy(std::uint32_t task, std::uint32_t for_child);
@@ -153,10 +160,18 @@ class Planner {
   Status below_helper(Actor creator, std::uint32_t ns, std::uint32_t task);
   Status early(std::uint32_t task, std::uint32_t below, bool stranger);
   [[nodiscard]] Actor leader_of(Id session, std::uint32_t for_task);
+  [[nodiscard]] bool adopts_from(std::uint32_t parent, Actor leader) const;
   Status adoption_ns(std::uint32_t parent, std::uint32_t child, Actor leader,
                      std::uint32_t& n) const;
   void reaper(std::uint32_t task);  // becomes the one subreaper; kNoTask: none is
   void float_up(Actor helper, std::uint32_t to);
+
+  // plan_signal.cpp: siblings with different exit signals.
+  Status find_execs();
+  Status find_exec(std::uint32_t task);
+  [[nodiscard]] std::uint8_t born_with(std::uint32_t i) const;  // the exit signal
+  void exec(std::uint32_t leader);
+  Actor sibling_maker(Id session, Actor leader, std::uint8_t signal);
 
   // plan_one.cpp: the calls of one birth, and who is in which session and group.
   Status birth(Actor creator, std::uint32_t child, Birth why, bool sibling);
@@ -194,9 +209,10 @@ class Planner {
   [[nodiscard]] Id session(Actor a) const;  // now
   [[nodiscard]] bool leads(Actor a) const;  // its session, now
   [[nodiscard]] Actor parent_of(Actor a) const;
-  // An orphan's exit signal is SIGCHLD (reparent_leader() in the kernel).
+  // An orphan's exit signal is SIGCHLD (reparent_leader() in the kernel), and execve sets that,
+  // too.
   [[nodiscard]] bool can_be_orphan(std::uint32_t i) const {
-    return image_.tasks[i].exit_signal == kSigChld;
+    return image_.tasks[i].exit_signal == kSigChld && !execs_.contains(i);
   }
   // Does it found a group that others stay in when it goes to another?
   [[nodiscard]] bool is_founder(std::uint32_t i) const {
@@ -225,7 +241,9 @@ class Planner {
   std::vector<bool> before_;         // has children that are born before its setsid
   std::vector<Session> sessions_;    // by pid object
   std::vector<std::uint32_t> seen_;  // by task: the last comes_after() that came by
+  bool all_orphans_ = true;          // could all be?
   std::uint32_t searches_ = 0;
+  std::uint64_t search_steps_ = 0;  // of all, see may_search()
   // By task: the group that it is born into, for its own sake or for its children's; kFree: any.
   std::vector<Id> birth_group_;
   // (task, group), sorted: where else it must once be, as children inherit it; its parent sees it.
@@ -250,9 +268,15 @@ class Planner {
   std::unordered_set<std::uint32_t> deferred_;
   std::unordered_set<std::uint32_t> blocks_;                   // tasks that wait in a block
   std::unordered_map<std::uint32_t, std::uint32_t> block_of_;  // in between: a ghost
+  // Of who stands where a block may come to be: the sibling before it.
+  std::unordered_map<std::uint32_t, std::uint32_t> chained_;
   // By task, the first child that need be looked at, see in_turn(), attempt_setsid() and
   // attempt_escorts().
   std::unordered_map<std::uint32_t, std::uint32_t> cursor_, scanned_, escorted_;
+  // Session leaders that call execve when they have made siblings, and the exit signal until then.
+  std::unordered_map<std::uint32_t, std::uint8_t> execs_;
+  // By session: a ghost beside its leader that has another exit signal than that.
+  std::unordered_map<Id, std::uint32_t> sibling_makers_;
   std::vector<Actor> ghost_parent_;  // by ghost
   std::vector<bool> ghost_ended_;
   std::uint32_t world_helper_ = Ghost::kNone;  // in the restorer's session and group

@@ -63,6 +63,8 @@ class Printer {
         return who + " reaps " + actor(s.child);
       case Op::stop:
         return who + " stops";
+      case Op::exec:
+        return who + " calls execve: its exit signal is SIGCHLD";
     }
     return {};
   }
@@ -137,6 +139,8 @@ class Printer {
         return "to carry ghost " + numbers_text(image_, g.what) + " where it is born";
       case Why::deputy:
         return "to make " + task(g.what) + " where its parent was";
+      case Why::signal:
+        return "to make siblings of " + numbers_text(image_, g.what) + " with another exit signal";
       case Why::init:
         return "init of " + ns(g.what) + ", which is dead";
     }

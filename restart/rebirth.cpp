@@ -14,6 +14,7 @@
 
 #include "core/host/proc_fs.h"
 #include "core/host/process_state.h"
+#include "format/describe.h"
 #include "restart/rebirth_compile.h"
 
 namespace ckpt::restart {
@@ -47,6 +48,8 @@ std::uint64_t region_size(const format::Image& image, const PageStore& pages) {
     size += s.pending.size() * 512 + s.timers.size() * 1024;
   for (const format::ImageCred& c : image.process.creds)
     size += c.groups.size() * 8 * image.process.threads.size();
+  size += image.locks.size() * 256;
+  for (const format::ImageFileState& s : image.process.file_states) size += s.watches.size() * 256;
   for (const format::ImageFileTable& t : image.file_tables) size += t.fds.size() * 256;
   return (size + kPage - 1) & ~(kPage - 1);
 }
@@ -170,6 +173,8 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   CKPT_CHECK(impl->files.open_files(image));
   CKPT_TRY(const int pages_fd, impl->files.adopt(pages.fd()));
   std::map<std::int32_t, int> shared_fds;
+  std::set<std::int32_t> epolls;
+  std::set<const format::FileLock*> locked;
   for (const format::ImageShm& shm : image.process.shms) {
     CKPT_TRY(shared_fds[shm.ref], impl->files.shared_memory(shm, [&](void* memory) {
       return fill_shared(pages, shm.ref, memory);
@@ -177,9 +182,9 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   }
   const ImageIndex index(image);
   const Inherited inherited = Inherited::read();
-  CompileContext context{image,     forest,      pages,      options,      index,
-                         inherited, impl->files, shared_fds, impl->region, *impl->words,
-                         first_fd,  pages_fd,    impl->code};
+  CompileContext context{image,        forest,       pages,      options,  index,
+                         inherited,    impl->files,  shared_fds, epolls,   locked,
+                         impl->region, *impl->words, first_fd,   pages_fd, impl->code};
   const std::size_t n = image.tree.size();
   impl->reports.resize(n);
   impl->programs.resize(n);
@@ -196,6 +201,11 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
     const bool threads = i + 1 < n && forest.leader[i + 1] == i;
     if (threads && image.tasks[i].state != format::kTaskStopped) impl->with_threads.push_back(i);
   }
+  for (const format::FileLock& lock : image.locks)
+    if (!locked.contains(&lock))
+      return cannot("cannot restore a file lock",
+                    "lock " + format::lock_text(lock) + ": no descriptor is open for it", {},
+                    EBADF);
   return Rebirth(std::move(impl));
 }
 

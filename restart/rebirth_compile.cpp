@@ -23,6 +23,7 @@ ImageIndex::ImageIndex(const format::Image& image) {
   for (const auto& x : image.process.signals) signals[x.ref] = &x;
   for (const auto& x : image.process.creds) creds[x.ref] = &x;
   for (const auto& x : image.file_tables) tables[x.ref] = &x;
+  for (const auto& x : image.files) files[x.ref] = &x;
   for (const auto& x : image.fs) fs[x.ref] = &x;
 }
 
@@ -96,6 +97,7 @@ Result<Program> ProcessCompiler::compile() {
   CKPT_CHECK(descriptors());
   CKPT_CHECK(mappings());
   p_.call("close descriptors", SYS_close_range, {first, ~0U, 0});
+  locks();
   dispositions();
   name(leader_);
   CKPT_CHECK(threads());

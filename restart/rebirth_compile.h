@@ -6,6 +6,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 
 #include "restart/rebirth.h"
 #include "restart/rebirth_files.h"
@@ -30,6 +31,7 @@ struct ImageIndex {
   std::map<std::int32_t, const format::ImageSignal*> signals;
   std::map<std::int32_t, const format::ImageCred*> creds;
   std::map<std::int32_t, const format::ImageFileTable*> tables;
+  std::map<std::int32_t, const format::ImageFile*> files;
   std::map<std::int32_t, const format::ImageFs*> fs;
 };
 
@@ -54,7 +56,9 @@ struct CompileContext {
   const ImageIndex& index;
   const Inherited& inherited;
   OpenedFiles& files;
-  std::map<std::int32_t, int>& shared_fds;  // by objref
+  std::map<std::int32_t, int>& shared_fds;    // by objref
+  std::set<std::int32_t>& epolls;             // files that were told what to watch
+  std::set<const format::FileLock*>& locked;  // set by a process
   SharedRegion& region;
   RebirthWords& words;
   int first_fd;        // descriptors of ours begin here
@@ -74,6 +78,9 @@ class ProcessCompiler {
   // rebirth_memory.cpp
   void leave_old_memory();
   Status descriptors();
+  void watches(const format::ImageFileTable& table);
+  [[nodiscard]] const format::FileDesc* to_lock_by(const format::FileLock& lock) const;
+  void locks();
   Status mappings();
   Status map(const format::ImageVma& v, bool filled);
   void advise(const format::ImageVma& v, bool filled);

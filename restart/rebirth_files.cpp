@@ -1,10 +1,17 @@
 #include "restart/rebirth_files.h"
 
 #include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -103,12 +110,53 @@ Result<int> OpenedFiles::open_pipe_end(const format::Image& image, const format:
   return hold(::open(path.c_str(), flags | O_CLOEXEC), f.path);
 }
 
+// eventfd(2) and its like, made anew. What an epoll watches is told to it by its process.
+Result<int> OpenedFiles::open_state(const format::Image& image, const format::ImageFile& f) {
+  const auto& all = image.process.file_states;
+  const auto at = std::find_if(all.begin(), all.end(), [&](const format::ImageFileState& s) {
+    return s.state.file_objref == f.ref;
+  });
+  // An epoll file that watches nothing shows no state.
+  const bool idle_epoll = at == all.end() && f.path == "anon_inode:[eventpoll]";
+  if (at == all.end() && !idle_epoll)
+    return cannot_open(f.path, "files of this type cannot be restored yet", ENOTSUP);
+  int fd = -1;
+  const format::FileState s = idle_epoll ? format::FileState{} : at->state;
+  if (idle_epoll || s.kind == format::kEpoll) fd = ::epoll_create1(EPOLL_CLOEXEC);
+  if (s.kind == format::kEventfd) {
+    fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | (s.flags & 1 ? EFD_SEMAPHORE : 0));
+    const std::uint64_t count = s.value;
+    if (fd >= 0 && count > 0 && ::write(fd, &count, sizeof count) != sizeof count)
+      return cannot_open(f.path, "its count cannot be set", errno);
+  } else if (s.kind == format::kSignalfd) {
+    const std::uint64_t mask = s.value;
+    fd = static_cast<int>(::syscall(SYS_signalfd4, -1, &mask, sizeof mask, SFD_CLOEXEC));
+  } else if (s.kind == format::kTimerfd) {
+    fd = ::timerfd_create(static_cast<int>(s.clock), TFD_CLOEXEC);
+    const auto time = [](std::uint64_t ns) {
+      return timespec{static_cast<time_t>(ns / 1000000000), static_cast<long>(ns % 1000000000)};
+    };
+    // One that has expired shows no time left until it is read.
+    const std::uint64_t left = s.value != 0 ? s.value.value() : s.interval.value();
+    const itimerspec spec{time(s.interval), time(left)};
+    const std::uint64_t ticks = s.ticks;
+    constexpr unsigned long kSetTicks = _IOW('T', 0, std::uint64_t);
+    if (fd >= 0 && (::timerfd_settime(fd, 0, &spec, nullptr) != 0 ||
+                    (ticks > 0 && ::ioctl(fd, kSetTicks, &ticks) != 0)))
+      return cannot_open(f.path, "the timer cannot be set", errno);
+  }
+  CKPT_TRY(fd, hold(fd, f.path));
+  if (s.kind != format::kEpoll) ::fcntl(fd, F_SETFL, static_cast<int>(f.file.f_flags) & O_NONBLOCK);
+  return fd;
+}
+
 Status OpenedFiles::open_files(const format::Image& image) {
   for (const format::ImageFile& f : image.files) {
     Result<int> fd = cannot_open(f.path, "files of this type cannot be restored yet", ENOTSUP);
     if (f.file.f_type == format::kFileGeneric) fd = open_path(f);
     if (f.file.f_type == format::kFileTty) fd = open_terminal(f);
     if (f.file.f_type == format::kFilePipe) fd = open_pipe_end(image, f);
+    if (f.file.f_type == format::kFileOpaque) fd = open_state(image, f);
     if (fd.has_error()) return fd.error();
     files_[f.ref] = *fd;
   }

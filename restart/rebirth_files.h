@@ -37,6 +37,7 @@ class OpenedFiles {
   Result<int> hold(int fd, const std::string& what);
   Result<int> open_path(const format::ImageFile& file);
   Result<int> open_terminal(const format::ImageFile& file);
+  Result<int> open_state(const format::Image& image, const format::ImageFile& file);
   Result<int> open_pipe_end(const format::Image& image, const format::ImageFile& file);
   Result<void*> map_shared(std::uint64_t size);
   Result<int> open_mapping(void* at, std::uint64_t size);

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <linux/prctl.h>
 #include <linux/rseq.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/rseq.h>
 #include <sys/syscall.h>
@@ -51,11 +53,74 @@ Status ProcessCompiler::descriptors() {
       p_.call("place descriptor", SYS_dup3, {from, to, d.fd_close_on_exec ? O_CLOEXEC : 0ULL},
               host::kStubMust, to);
     }
+  if (objs.files_objref != 0) watches(*c_.index.tables.at(objs.files_objref));
   const format::ImageFs& fs = *c_.index.fs.at(objs.fs_objref);
   CKPT_TRY(const int cwd, c_.files.directory(fs.cwd));
   p_.call("change the working directory", SYS_fchdir, {static_cast<std::uint64_t>(cwd)});
   if (fs.fs.umask_known) p_.call("set umask", SYS_umask, {fs.fs.umask});
   return {};
+}
+
+// By the first process that has the epoll file: the descriptors are its.
+void ProcessCompiler::watches(const format::ImageFileTable& table) {
+  for (const format::ImageFileState& s : c_.image.process.file_states) {
+    if (s.state.kind != format::kEpoll || c_.epolls.contains(s.state.file_objref)) continue;
+    const auto fd = std::find_if(table.fds.begin(), table.fds.end(),
+                                 [&](const auto& d) { return d.fd_objref == s.state.file_objref; });
+    if (fd == table.fds.end()) continue;
+    c_.epolls.insert(s.state.file_objref);
+    for (const format::EpollWatch& w : s.watches) {
+      const epoll_event event{w.events, {.u64 = w.data}};
+      p_.call("watch descriptor", SYS_epoll_ctl,
+              {static_cast<std::uint64_t>(fd->fd_descriptor.value()), EPOLL_CTL_ADD,
+               static_cast<std::uint64_t>(w.fd.value()), c_.region.put(&event, sizeof event)},
+              host::kStubMust, static_cast<std::uint64_t>(w.fd.value()));
+    }
+  }
+}
+
+// Which of the process's descriptors takes the lock; null: it is another process's.
+const format::FileDesc* ProcessCompiler::to_lock_by(const format::FileLock& lock) const {
+  const std::int32_t ref = c_.image.objs[leader_].files_objref;
+  if (ref == 0 || (lock.kind == format::kLockPosix && lock.table_objref != ref)) return nullptr;
+  const format::File& locked = c_.index.files.at(lock.file_objref)->file;
+  for (const format::FileDesc& d : c_.index.tables.at(ref)->fds) {
+    if (lock.kind != format::kLockPosix) {
+      if (d.fd_objref == lock.file_objref) return &d;
+      continue;
+    }
+    // fcntl(2) wants one of the file's that is open for reading, or for writing.
+    const format::File& f = c_.index.files.at(d.fd_objref)->file;
+    const std::uint32_t access = f.f_flags & O_ACCMODE;
+    if (f.dev == locked.dev && f.ino == locked.ino && (f.f_flags & O_PATH) == 0 &&
+        (access == O_RDWR || access == (lock.exclusive ? O_WRONLY : O_RDONLY)))
+      return &d;
+  }
+  return nullptr;
+}
+
+// Once the last spare descriptor is closed: closing one frees all locks of fcntl(2) on its file.
+// Locks of open files are set by the first process that has the file.
+void ProcessCompiler::locks() {
+  for (const format::FileLock& lock : c_.image.locks) {
+    const format::FileDesc* const by = to_lock_by(lock);
+    if (!by || !c_.locked.insert(&lock).second) continue;
+    const auto fd = static_cast<std::uint64_t>(by->fd_descriptor.value());
+    if (lock.kind == format::kLockFlock) {
+      const int how = (lock.exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB;
+      p_.call("lock descriptor", SYS_flock, {fd, static_cast<std::uint64_t>(how)}, host::kStubMust,
+              fd);
+      continue;
+    }
+    struct flock range {};
+    range.l_type = lock.exclusive ? F_WRLCK : F_RDLCK;
+    range.l_whence = SEEK_SET;
+    range.l_start = static_cast<off_t>(lock.start.value());
+    range.l_len = lock.end == format::kLockEnd ? 0 : static_cast<off_t>(lock.end - lock.start + 1);
+    const std::uint64_t command = lock.kind == format::kLockOfd ? F_OFD_SETLK : F_SETLK;
+    p_.call("lock descriptor", SYS_fcntl, {fd, command, c_.region.put(&range, sizeof range)},
+            host::kStubMust, fd);
+  }
 }
 
 Status ProcessCompiler::map(const format::ImageVma& v, bool filled) {

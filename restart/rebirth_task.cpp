@@ -19,7 +19,6 @@ namespace ckpt::restart {
 namespace {
 
 constexpr int kTimerCreateRestoreIds = 77;  // prctl(2), Linux 6.15
-constexpr std::uint64_t kAllSignals = ~0ULL;
 
 struct Interval {
   std::uint64_t interval_s, interval_us, value_s, value_us;
@@ -44,14 +43,6 @@ void ProcessCompiler::write_file(const char* what, const char* path, const std::
 void ProcessCompiler::dispositions() {
   const std::uint64_t at =
       c_.region.put(sighand_.actions.data(), sighand_.actions.size() * sizeof(format::Sigaction));
-  // Being ignored for a moment drops what came while the tree was built.
-  const format::Sigaction ignore = [] {
-    format::Sigaction a{};
-    a.handler = 1;
-    return a;
-  }();
-  const std::uint64_t ignored = c_.region.put(&ignore, sizeof ignore);
-  p_.call("drop a signal", SYS_rt_sigaction, {SIGCHLD, ignored, 0, 8});
   for (std::uint64_t s = 1; s <= format::kSignals; ++s)
     if (s != SIGKILL && s != SIGSTOP)
       p_.call("set the disposition of signal", SYS_rt_sigaction,

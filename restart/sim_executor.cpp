@@ -116,7 +116,9 @@ class Executor {
     args.flags = flags;
     args.set_tid = wanted(s.child);
     if (args.set_tid.empty()) return -EAGAIN;
-    if (s.op == Op::fork)
+    if (s.flags & kForkSignal)
+      args.exit_signal = s.signal;
+    else if (s.op == Op::fork)
       args.exit_signal = s.child.kind() == Actor::kTask
                              ? static_cast<int>(image_.tasks[s.child.index()].exit_signal)
                              : int{plan_.ghosts[s.child.index()].signal};
@@ -211,6 +213,11 @@ class Executor {
       case Op::stop:
         kernel_.stop(*actor->process, sim::kSigStop);
         return 0;
+      case Op::exec: {
+        long result = 0;
+        kernel_.execve(*actor, {}, &result);  // its name is set in the end
+        return result;
+      }
     }
     return -ENOSYS;
   }

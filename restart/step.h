@@ -45,14 +45,16 @@ enum class Op : std::uint8_t {
   exit,  // actor, which is a ghost or a zombie of the image, ends; a dead leader: the thread
   reap,  // actor waits for its child, a ghost that has ended
   stop,  // actor's process stops
+  exec,  // actor: execve(2), after which its exit signal is SIGCHLD
 };
-constexpr std::size_t kOps = 11;
+constexpr std::size_t kOps = 12;
 
 // Step::arg of setpgid: the group from outside, which is that of whoever restarts.
 constexpr std::uint32_t kRestorersGroup = 0xffffffff;
 
 // Step::flags.
 constexpr std::uint8_t kForkParent = 1;  // CLONE_PARENT: the child becomes actor's sibling
+constexpr std::uint8_t kForkSignal = 4;  // the child's exit signal is Step::signal, not the image's
 constexpr std::uint8_t kForkNewNs = 2;   // CLONE_NEWPID: the child is the init of new namespace arg
 
 // Why a task is born as it is (LC-12). The cases are explained in planner.cpp.
@@ -70,7 +72,7 @@ struct Step {
   Op op = Op::exit;
   std::uint8_t flags = 0;
   Birth birth = Birth::none;  // for fork
-  std::uint8_t pad = 0;
+  std::uint8_t signal = 0;    // with kForkSignal
   Actor actor, child;
   std::uint32_t arg = 0;  // index of a pid object or of a namespace, see Op; fork: the child's
 };
@@ -88,6 +90,8 @@ enum class Why : std::uint8_t {
   group_carrier,   // is where a ghost is born; `what`: the ghost's pid object
   deputy,          // stays in the session or group that a parent leaves, and makes a child there;
                    // `what`: the first such child
+  signal,          // makes siblings with an exit signal that its session's leader does not have;
+                   // `what`: the session's pid object
   init,            // was the init of a namespace that is dead; `what`: the namespace's index
 };
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -73,16 +74,25 @@ Status Bodies::complete(core::Process& root) {
     p.stopped = tree_.was_stopped(p.tgid->nr_at(0)) || processes_[found->second].stops;
     p.subreaper = processes_[found->second].subreaper ? core::Tri::yes : core::Tri::no;
     if (!p.files) return;
-    for (const core::Fd& fd : p.files->fds()) {
-      const core::Ref<core::Pipe>& pipe = fd.file->pipe;
-      const bool known = std::any_of(pipes_.begin(), pipes_.end(),
-                                     [&](const PipeEnd& end) { return end.pipe == pipe; });
-      if (pipe && fd.file->type == format::kFilePipe && !known)
-        pipes_.push_back({pipe, processes_[found->second].snapshot->pid, fd.fd});
-    }
+    for (const core::Fd& fd : p.files->fds()) note_file(fd, processes_[found->second]);
   });
   for (PipeEnd& end : pipes_) CKPT_CHECK(read_pipe(end));
   return {};
+}
+
+// Whose contents are to be written in the end.
+void Bodies::note_file(const core::Fd& fd, const ProcessState& state) {
+  const core::Ref<core::Pipe>& pipe = fd.file->pipe;
+  const bool known_pipe = std::any_of(pipes_.begin(), pipes_.end(),
+                                      [&](const PipeEnd& end) { return end.pipe == pipe; });
+  if (pipe && fd.file->type == format::kFilePipe && !known_pipe)
+    pipes_.push_back({pipe, state.snapshot->pid, fd.fd});
+  const auto inside = std::find_if(state.descriptors.begin(), state.descriptors.end(),
+                                   [&](const DescriptorState& d) { return d.fd == fd.fd; });
+  const bool known = std::any_of(file_states_.begin(), file_states_.end(),
+                                 [&](const auto& x) { return x.first == fd.file; });
+  if (inside != state.descriptors.end() && !known)
+    file_states_.emplace_back(fd.file, &inside->image);
 }
 
 void Bodies::write_platform(format::RecordSink& out) {
@@ -224,6 +234,12 @@ Status Bodies::write_contents(format::RecordSink& out, const core::ObjHash& objh
     size.pipe_objref = objhash.lookup(*end.pipe);
     size.capacity = end.capacity;
     out.record(RecordType::pipe_size, size);
+  }
+  for (const auto& [file, image] : file_states_) {
+    format::FileState state = image->state;
+    state.file_objref = objhash.lookup(*file);
+    out.record(RecordType::file_state, state);
+    write_array(out, image->watches);
   }
   out.new_frame();
   PageWriter writer;

@@ -14,7 +14,7 @@ class Bodies : public core::TaskBodies {
 
   [[nodiscard]] const std::vector<Obstacle>& obstacles() const { return obstacles_; }
   // What is known of a machine's processes beyond their mirror: job control's stops, subreapers.
-  // What waits in their pipes. Error of kind cannot if that cannot be had.
+  // What their pipes and files without a name hold. Error of kind cannot if that cannot be had.
   Status complete(core::Process& root);
   [[nodiscard]] std::uint64_t pages() const { return pages_; }        // written
   [[nodiscard]] std::uint64_t contents() const { return contents_; }  // that differ
@@ -42,6 +42,7 @@ class Bodies : public core::TaskBodies {
   };
   explicit Bodies(FrozenTree& tree) : tree_(tree) {}
   Status gather_all();
+  void note_file(const core::Fd& fd, const ProcessState& state);
   void write_mm(format::RecordSink& out, std::size_t process, core::ObjHash& objhash);
   std::int32_t write_cred(format::RecordSink& out, const format::ImageCred& cred,
                           core::ObjHash& objhash);
@@ -55,6 +56,8 @@ class Bodies : public core::TaskBodies {
   std::map<std::pair<std::uint64_t, std::uint64_t>, Shared> shared_;  // by device and inode
   std::map<std::string, core::Ref<Anchor>> creds_;                    // by their bytes
   std::vector<PipeEnd> pipes_;                                        // one end of each
+  // The insides of files, each once.
+  std::vector<std::pair<core::Ref<core::File>, const format::ImageFileState*>> file_states_;
   std::uint64_t pages_ = 0, contents_ = 0;
 };
 

@@ -97,6 +97,7 @@ class DetailReader {
     file.mnt_id = info.mnt_id;
     file.ino = info.ino;
     file.pidfd_pid = info.pidfd_pid;
+    file.lease = info.lease;
     FdFacts facts;
     if (const auto st = proc_.status(dir_ + "/" + name); !st.has_error()) {
       take(st.value(), file);

@@ -83,7 +83,7 @@ FdType path_type(std::string_view path, bool deleted, const FdFacts& facts) {
 }
 
 // `1: POSIX  ADVISORY  WRITE 4711 08:01:1234 0 EOF`; false if it is none.
-bool parse_lock(std::string_view text, std::vector<LockLine>& locks) {
+bool parse_lock(std::string_view text, FdInfo& info) {
   std::string_view words[8];
   for (std::string_view& word : words) {
     text = trim(text);
@@ -98,12 +98,12 @@ bool parse_lock(std::string_view text, std::vector<LockLine>& locks) {
   else if (words[1] == "FLOCK")
     lock.kind = format::kLockFlock;
   else
-    return !words[1].empty();  // a lease
+    return info.lease = !words[1].empty();
   lock.exclusive = words[3] == "WRITE";
   if (!lock.exclusive && words[3] != "READ") return false;
   if (!scan(words[6], lock.start) || (words[7] != "EOF" && !scan(words[7], lock.end))) return false;
   if (lock.start > lock.end || lock.end > format::kLockEnd) return false;
-  locks.push_back(lock);
+  info.locks.push_back(lock);
   return true;
 }
 
@@ -176,7 +176,7 @@ Result<FdInfo> parse_fdinfo(std::string_view text) {
     if (key == "mnt_id") ok = scan(value, info.mnt_id);
     if (key == "ino") ok = scan(value, info.ino);
     if (key == "Pid") ok = scan(value, info.pidfd_pid);
-    if (key == "lock") ok = parse_lock(value, info.locks);
+    if (key == "lock") ok = parse_lock(value, info);
     if (!ok)
       return cannot("cannot understand /proc/PID/fdinfo/FD",
                     "value of " + std::string(key.substr(0, 40)));

@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "core/host/fdinfo_state.h"
 #include "core/host/proc_fs.h"
 #include "core/host/process_state.h"
 #include "core/host/text_scan.h"
@@ -89,6 +90,7 @@ class Gatherer {
     CKPT_CHECK(read_mappings());
     CKPT_CHECK(read_mm());
     CKPT_CHECK(read_signal());
+    read_descriptors();
     for (FrozenThread* thread : tree_.threads_of(p_.pid)) CKPT_CHECK(read_thread(*thread));
     if (s_.threads.empty())
       return cannot("cannot read the process", "process " + dir_of(p_.pid) + " has ended", {},
@@ -247,6 +249,16 @@ class Gatherer {
     if (!filter.has_error()) scan_base(trim(filter.value()), bits, 16);
     g.coredump_filter = bits;
     return {};
+  }
+
+  // What cannot be read or understood is left out here and found among the obstacles.
+  void read_descriptors() {
+    for (const FdEntry& fd : p_.fds) {
+      const auto text = kProc.read(dir_ + "/fdinfo/" + std::to_string(fd.fd));
+      if (text.has_error()) continue;
+      DescriptorState d{fd.fd, parse_file_state(text.value())};
+      if (d.image.state.kind != 0) s_.descriptors.push_back(std::move(d));
+    }
   }
 
   Status read_thread(FrozenThread& frozen) {

@@ -109,13 +109,18 @@ Result<Injector> Injector::prepare(const ProcessSnapshot& process,
   for (const ThreadSnapshot& t : process.threads)
     injector.ns_tids_[t.tid] = t.ns_tids.empty() ? t.tid : t.ns_tids.back();
   CKPT_CHECK(injector.check_slack(process, threads));
-  CKPT_CHECK(injector.find_notify_signal(process));
+  CKPT_CHECK(injector.find_notify_signal(process, threads));
   return injector;
 }
 
 // One whose default is to be ignored, that is not handled, and that nobody could be waiting for.
-Status Injector::find_notify_signal(const ProcessSnapshot& process) {
-  const std::uint64_t taken = process.sig_cgt.value_or(~0ULL) | process.shd_pnd.value_or(0);
+Status Injector::find_notify_signal(const ProcessSnapshot& process,
+                                    const std::vector<FrozenThread*>& threads) {
+  std::uint64_t taken = process.sig_cgt.value_or(~0ULL) | process.shd_pnd.value_or(0);
+  for (const FrozenThread* t : threads) {
+    CKPT_TRY(const auto pending, t->tracee.pending(false));
+    for (const format::Siginfo& info : pending) taken |= 1ULL << (info.signo() - 1);
+  }
   for (const int signal : {SIGURG, SIGWINCH, SIGCHLD})
     if ((taken >> (signal - 1) & 1) == 0) {
       notify_signal_ = signal;
@@ -205,29 +210,29 @@ Status Injector::commit(FrozenThread& thread, std::span<const StubEntry> entries
   return thread.tracee.go_on();
 }
 
-Status Injector::wait_notification(FrozenThread& thread, std::uint64_t* r12,
-                                   std::uint64_t* r13) const {
+Result<std::uint64_t> Injector::wait_notification(
+    FrozenThread& thread, std::initializer_list<std::uint64_t> expected) const {
   phase(5);
   for (;;) {
     CKPT_TRY(const Stop stop, thread.tracee.wait_stop(kCallTimeout));
     if (stop.kind == Stop::Kind::ended)
       return cannot("cannot look into the process",
                     "process " + std::to_string(thread.tracee.pid()) + " has ended", {}, ESRCH);
-    if (stop.kind == Stop::Kind::signal && stop.signal == notify_signal_) break;
-    const bool stops = stop.kind == Stop::Kind::signal && stop.signal == SIGSTOP;
-    if (stop.kind == Stop::Kind::signal && !stops)
+    const bool signal = stop.kind == Stop::Kind::signal;
+    if (signal && stop.signal != SIGSTOP && stop.signal != notify_signal_)
       return cannot("cannot look into the process",
                     "process " + std::to_string(thread.tracee.pid()) + " got signal " +
                         std::to_string(stop.signal) + " in a call made for ckpt",
                     {}, EFAULT);
-    thread.stop_again |= stops;
+    if (signal && stop.signal == notify_signal_) {
+      phase(6);
+      CKPT_TRY(const user_regs_struct regs, thread.tracee.registers());
+      if (std::find(expected.begin(), expected.end(), regs.r12) != expected.end()) return regs.r13;
+      // Somebody else's: of no consequence, as the process neither handles nor awaits it.
+    }
+    thread.stop_again |= signal && stop.signal == SIGSTOP;
     CKPT_CHECK(thread.tracee.go_on());
   }
-  phase(6);
-  CKPT_TRY(const user_regs_struct regs, thread.tracee.registers());
-  *r12 = regs.r12;
-  *r13 = regs.r13;
-  return {};
 }
 
 // The thread is where it was, and the slack empty.
@@ -270,9 +275,8 @@ Result<std::vector<std::byte>> Injector::run(
       entry(SYS_rt_sigprocmask, 0, {SIG_SETMASK, image.data(8), 0, sizeof mask}),
       entry(kStubLeave, 0),
   };
-  std::uint64_t r12 = 0, r13 = 0;
   CKPT_CHECK(commit(thread, small, mask));
-  CKPT_CHECK(wait_notification(thread, &r12, &r13));
+  CKPT_TRY(const std::uint64_t r13, wait_notification(thread, {image.entry(3), image.entry(5)}));
   if (is_error(r13)) {
     CKPT_CHECK(restore(thread, mask));
     return cannot("cannot look into the process",
@@ -289,7 +293,7 @@ Result<std::vector<std::byte>> Injector::run(
   CKPT_CHECK(thread.tracee.set_registers(regs));
   phase(13);
   CKPT_CHECK(thread.tracee.go_on());
-  CKPT_CHECK(wait_notification(thread, &r12, &r13));
+  CKPT_CHECK(wait_notification(thread, {first + (program.size() - 2) * sizeof(StubEntry)}));
   phase(14);
   std::vector<std::byte> results(results_size);
   CKPT_CHECK(memory_.read(area, results));
@@ -298,7 +302,7 @@ Result<std::vector<std::byte>> Injector::run(
     CKPT_CHECK(memory_.read(first, std::as_writable_bytes(std::span(*entries_out))));
   }
   CKPT_CHECK(thread.tracee.go_on());
-  CKPT_CHECK(wait_notification(thread, &r12, &r13));
+  CKPT_CHECK(wait_notification(thread, {image.entry(5)}));
   CKPT_CHECK(restore(thread, mask));
   return results;
 }
@@ -312,9 +316,8 @@ Status Injector::unmap(FrozenThread& thread, std::uint64_t address, std::uint64_
       entry(SYS_rt_sigprocmask, 0, {SIG_SETMASK, image.data(4), 0, sizeof mask}),
       entry(kStubLeave, 0),
   };
-  std::uint64_t r12 = 0, r13 = 0;
   CKPT_CHECK(commit(thread, small, mask));
-  CKPT_CHECK(wait_notification(thread, &r12, &r13));
+  CKPT_TRY(const std::uint64_t r13, wait_notification(thread, {image.entry(1)}));
   CKPT_CHECK(restore(thread, mask));
   if (!is_error(r13)) return {};
   return cannot("cannot remove a mapping", std::strerror(-static_cast<int>(r13)), {},

@@ -83,11 +83,14 @@ class Injector {
 
  private:
   Injector(const ProcessMemory& memory, const InjectionSite& site) : memory_(memory), site_(site) {}
-  Status find_notify_signal(const ProcessSnapshot& process);
+  Status find_notify_signal(const ProcessSnapshot& process,
+                            const std::vector<FrozenThread*>& threads);
   Status check_slack(const ProcessSnapshot& process, const std::vector<FrozenThread*>& threads);
   Status check_stack(const ProcessSnapshot& process, const FrozenThread& thread) const;
   Status commit(FrozenThread& thread, std::span<const StubEntry> entries, std::uint64_t mask);
-  Status wait_notification(FrozenThread& thread, std::uint64_t* r12, std::uint64_t* r13) const;
+  // Until the thread stops at one of the `expected` entries; gives r13.
+  Result<std::uint64_t> wait_notification(FrozenThread& thread,
+                                          std::initializer_list<std::uint64_t> expected) const;
   Status restore(FrozenThread& thread, std::uint64_t mask) const;
   StubEntry notify(const FrozenThread& thread) const;
 

@@ -48,7 +48,7 @@ class Finder {
       for (const ThreadState& t : s.threads) thread(s, t);
       for (std::size_t i = 0; i < s.mm.vmas.size(); ++i)
         mapping(s, s.mm.vmas[i], s.mappings[s.vma_mapping[i]]);
-      for (const FdEntry& fd : s.snapshot->fds) file(*s.snapshot, fd);
+      for (const FdEntry& fd : s.snapshot->fds) file(s, fd);
     }
     shared_memory();
     return std::move(found_);
@@ -159,14 +159,12 @@ class Finder {
       if (!kHarmlessFlags.contains(flag)) add(p, object, "has the flag '" + flag + "'", "");
   }
 
-  void file(const ProcessSnapshot& p, const FdEntry& fd) {
+  void file(const ProcessState& s, const FdEntry& fd) {
+    const ProcessSnapshot& p = *s.snapshot;
     const OpenFile& f = snapshot_.files[fd.file];
     const std::string object = "fd " + std::to_string(fd.fd) + " " + f.link;
     if ((f.flags & kAsync) != 0) add(p, object, "asks for signals (O_ASYNC)", "");
-    const auto info =
-        ProcFs("/proc").read(std::to_string(p.pid) + "/fdinfo/" + std::to_string(fd.fd));
-    if (!info.has_error() && info.value().find("\nlock:") != std::string::npos)
-      add(p, object, "holds a file lock or lease", "");
+    if (f.lease) add(p, object, "holds a lease, or a lock of an unknown kind", "");
     switch (f.type) {
       case FdType::regular:
       case FdType::directory:
@@ -176,6 +174,11 @@ class Finder {
         return pipe(p, fd, f, object);
       case FdType::tty:
         return;
+      case FdType::eventfd:
+      case FdType::signalfd:
+      case FdType::timerfd:
+      case FdType::epoll:
+        return inside(s, fd, f, object);
       case FdType::chr:
         if (f.rdev != 0 && major(f.rdev) == 1 &&
             (minor(f.rdev) == 3 || minor(f.rdev) == 5 || minor(f.rdev) == 7 || minor(f.rdev) == 8 ||
@@ -184,6 +187,27 @@ class Finder {
         return add(p, object, "is a device", "close it");
       default:
         return add(p, object, std::string("is a file of type ") + fd_type_name(f.type), "close it");
+    }
+  }
+
+  // eventfd(2) and its like: what fdinfo shows must have been understood; what an epoll watches
+  // must still be under the descriptors that it was given.
+  void inside(const ProcessState& s, const FdEntry& fd, const OpenFile& f,
+              const std::string& object) {
+    const ProcessSnapshot& p = *s.snapshot;
+    const auto at = std::find_if(s.descriptors.begin(), s.descriptors.end(),
+                                 [&](const DescriptorState& d) { return d.fd == fd.fd; });
+    if (f.type != FdType::epoll) {
+      if (at == s.descriptors.end()) add(p, object, "its state cannot be read", "");
+      return;
+    }
+    if (at == s.descriptors.end()) return;  // it watches nothing
+    for (const format::EpollWatch& w : at->image.watches) {
+      struct {
+        std::uint32_t epoll, watched, nth;
+      } slot{static_cast<std::uint32_t>(fd.fd), static_cast<std::uint32_t>(w.fd.value()), 0};
+      if (::syscall(SYS_kcmp, p.pid, p.pid, KCMP_EPOLL_TFD, w.fd.value(), &slot) != 0)
+        add(p, object, "watches a file that fd " + std::to_string(w.fd) + " is no more", "");
     }
   }
 

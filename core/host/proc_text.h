@@ -101,6 +101,7 @@ struct FdInfo {
   FdType kind = FdType::other;  // where keys of its own betray it
   pid_t pidfd_pid = 0;          // of a pidfd: -1 for one whose process is gone
   std::vector<LockLine> locks;
+  bool lease = false;  // or a lock of an unknown kind, none of `locks`
 };
 Result<FdInfo> parse_fdinfo(std::string_view text);
 

@@ -29,6 +29,12 @@ struct ThreadState {
   std::uint32_t robust_list_length = 0, pdeath_signal = 0;
 };
 
+// What a descriptor's fdinfo tells beyond position and flags.
+struct DescriptorState {
+  int fd = -1;
+  format::ImageFileState image;  // kind 0: nothing
+};
+
 struct ProcessState {
   const ProcessSnapshot* snapshot = nullptr;
   ProcessMemory memory;
@@ -39,9 +45,10 @@ struct ProcessState {
   format::ImageSighand sighand;
   format::ImageSignal signal;
   bool subreaper = false;
-  bool stops = false;                  // a SIGSTOP waits to be taken: as good as stopped
-  std::vector<ThreadState> threads;    // ascending tids
-  std::vector<std::string> surprises;  // what gather_inside() found that no image can hold
+  bool stops = false;                        // a SIGSTOP waits to be taken: as good as stopped
+  std::vector<DescriptorState> descriptors;  // those with an inside
+  std::vector<ThreadState> threads;          // ascending tids
+  std::vector<std::string> surprises;        // what gather_inside() found that no image can hold
 };
 
 // errno ESRCH if it has ended.

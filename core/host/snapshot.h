@@ -40,6 +40,7 @@ struct OpenFile {
   std::int64_t mtime_ns = 0;         // since 1970 UTC
   pid_t pidfd_pid = 0;               // of a pidfd
   std::vector<LockLine> locks = {};  // those that belong to the description: OFD locks and flock's
+  bool lease = false;                // fcntl(2), F_SETLEASE; or a lock of an unknown kind
 };
 
 struct FdEntry {

@@ -43,6 +43,10 @@ class Live(Case):
         tree = self.live_tree()
         stopped_before = next(p for p, m in tree.members().items() if m[0] == "cat")
         os.kill(stopped_before, signal.SIGSTOP)
+        deadline = time.monotonic() + 20
+        while tree.members()[stopped_before][1] != "T":
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
         done = self.ok("dump", "--no-memory", "--pid", tree.pid, "--leave-stopped", "-o", "t.ckpt")
         self.assertIn("4 processes stopped", done.err)
         self.assertEqual({m[1] for m in tree.members().values()}, {"T"})

@@ -136,15 +136,16 @@ class Refused(Live):
 
     def test_all_at_once(self):
         done = self.refused("3 obstacles", "import socket\na = socket.socket()\n"
-                            "b = os.eventfd(1)\nc = os.memfd_create('x')")
-        for what in ("socket", "eventfd", "memfd"):
+                            "b = os.pidfd_open(os.getpid())\nc = os.memfd_create('x')")
+        for what in ("socket", "pidfd", "memfd"):
             self.assertRegex(done.err, rf"not checkpointable: process .*fd \d+ .*type {what}")
 
     def test_socket(self):
         self.refused("type socket", "import socket\na = socket.socket()")
 
-    def test_epoll(self):
-        self.refused("type epoll", "import select\na = select.epoll()")
+    def test_epoll_of_closed(self):
+        self.refused("watches a file that", "import select\na, b = os.pipe()\nc = os.dup(a)\n"
+                     "e = select.epoll()\ne.register(a)\nos.close(a)")
 
     def test_pipe_to_outside(self):
         read, write = os.pipe()
@@ -164,9 +165,9 @@ class Refused(Live):
         self.refused("the file was deleted", "import mmap\nf = open('gone', 'w+')\nf.write('x' * 5000)\n"
                      "f.flush()\nm = mmap.mmap(f.fileno(), 4096)\nos.remove('gone')\nf.close()")
 
-    def test_lock(self):
-        self.refused("holds a file lock", "import fcntl\nf = open('locked', 'w')\n"
-                     "fcntl.flock(f, fcntl.LOCK_EX)")
+    def test_lease(self):
+        self.refused("holds a lease", "import fcntl\nf = open('leased', 'w')\n"
+                     "fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK)")
 
     def test_async(self):
         self.refused("O_ASYNC", "import fcntl\na, b = os.pipe()\nfcntl.fcntl(a, fcntl.F_SETFL, os.O_ASYNC)")

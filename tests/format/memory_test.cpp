@@ -101,11 +101,16 @@ void thread(RecordSink& out) {
 }
 
 void contents(RecordSink& out) {
-  PipeBuf pipe{};
+  PipeSize pipe{};
   pipe.pipe_objref = 12;
   pipe.capacity = 65536;
-  out.record(R::pipe_buf, pipe);
-  bytes(out, 10, 'x');
+  out.record(R::pipe_size, pipe);
+  FileState state{};
+  state.file_objref = 11;
+  state.kind = kEpoll;
+  state.nr_watches = 1;
+  out.record(R::file_state, state);
+  bytes(out, sizeof(EpollWatch));
   out.new_frame();
   Pgarr pages{};
   pages.nr_pages = 2;
@@ -128,7 +133,7 @@ void contents(RecordSink& out) {
 // A single process with one page of every kind, and a pipe.
 void memory_image(RecordSink& out) {
   ImageBuilder b(out);
-  b.head(kModeSubtree, kFeatureMemory | kFeatureFiles);
+  b.head(kModeSubtree, kFeatureMemory | kFeatureFiles | kFeaturePipes);
   b.pids({{100}});
   b.tree({ImageBuilder::entry(1, kRefInvisible, 1, 1, 1)});
   b.pid_ns(4, 0, 0);
@@ -148,6 +153,11 @@ void memory_image(RecordSink& out) {
   objs.sighand_objref = 7;
   objs.signal_objref = 8;
   out.record(R::task_objs, objs);
+  PipeBuf pipe{};
+  pipe.pipe_objref = 12;
+  pipe.length = 10;
+  out.record(R::pipe_buf, pipe);
+  bytes(out, 10, 'x');
   contents(out);
   b.tail();
 }
@@ -221,6 +231,10 @@ const Damage kDamages[] = {
     {"nr_timers is too large", [](auto& r) { at<Signal>(r, R::signal).nr_timers = 0xffffffff; }},
     {"POSIX_TIMER was expected", [](auto& r) { at<Signal>(r, R::signal).nr_timers = 2; }},
     {"id of a timer", [](auto& r) { at<PosixTimer>(r, R::posix_timer).id = -1; }},
+    {"is no file", [](auto& r) { at<FileState>(r, R::file_state).file_objref = 5; }},
+    {"unknown kind 5", [](auto& r) { at<FileState>(r, R::file_state).kind = 5; }},
+    {"nr_watches is too large", [](auto& r) { at<FileState>(r, R::file_state).nr_watches = ~0U; }},
+    {"does not hold 2", [](auto& r) { at<FileState>(r, R::file_state).nr_watches = 2; }},
     {"nr_groups", [](auto& r) { at<Cred>(r, R::cred).nr_groups = 65537; }},
     {"does not hold 3", [](auto& r) { at<Cred>(r, R::cred).nr_groups = 3; }},
     {"576 to 16384", [](auto& r) { after(r, R::cpu).resize(575); }},
@@ -232,9 +246,13 @@ const Damage kDamages[] = {
     {"mm_objref", [](auto& r) { at<TaskObjs>(r, R::task_objs).mm_objref = 0; }},
     {"mm_objref", [](auto& r) { at<TaskObjs>(r, R::task_objs).sighand_objref = 5; }},
     {"THREAD was expected", [](auto& r) { r.erase(R::thread); }},
-    {"is no pipe", [](auto& r) { at<PipeBuf>(r, R::pipe_buf).pipe_objref = 5; }},
-    {"capacity", [](auto& r) { at<PipeBuf>(r, R::pipe_buf).capacity = 1U << 30; }},
-    {"0 to 9", [](auto& r) { at<PipeBuf>(r, R::pipe_buf).capacity = 9; }},
+    {"is no pipe", [](auto& r) { at<PipeSize>(r, R::pipe_size).pipe_objref = 5; }},
+    {"capacity", [](auto& r) { at<PipeSize>(r, R::pipe_size).capacity = 1U << 30; }},
+    {"more sizes than files",
+     [](auto& r) {
+       const std::size_t first = r.find(R::pipe_size);
+       r.insert(first, R::pipe_size, r.all[first].payload);
+     }},
     {"nr_pages", [](auto& r) { at<Pgarr>(r, R::pgarr).nr_pages = 4097; }},
     {"nr_pages", [](auto& r) { at<Pgarr>(r, R::pgarr).nr_pages = 3; }},
     {"nr_refs", [](auto& r) { at<Pgarr>(r, R::pgarr).nr_refs = 0; }},
@@ -269,8 +287,10 @@ TEST_CASE("Memory and registers come back, and pages go to their sink", "[format
   CHECK(p.threads.at(0).cpu.rip == 0x1234);
   CHECK(p.threads[0].pending.at(0).signo() == 10);
   CHECK(p.signals.at(0).timers.at(0).signo == 14);
+  CHECK(p.file_states.at(0).watches.size() == 1);
   CHECK(p.creds.at(0).groups.size() == 2);
-  CHECK(p.pipes.at(0).bytes == Bytes(10, std::byte{'x'}));
+  CHECK(p.pipes.at(0).capacity == 65536);
+  CHECK(image->pipe_bufs.at(0).bytes == std::string(10, 'x'));
 }
 
 TEST_CASE("Pages stand in frames of their own", "[format]") {

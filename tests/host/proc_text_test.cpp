@@ -232,6 +232,7 @@ TEST_CASE("fdinfo: advisory locks", "[host]") {
   REQUIRE(info.has_value());
   const auto& locks = info.value().locks;
   REQUIRE(locks.size() == 3);
+  CHECK(info.value().lease);
   CHECK(locks[0].kind == ckpt::format::kLockPosix);
   CHECK(locks[0].exclusive);
   CHECK((locks[0].start == 10 && locks[0].end == 19));

@@ -14,9 +14,10 @@ using core::Task;
 namespace {
 
 constexpr std::array<const char*, kVerbs> kNames = {
-    "fork", "clone_parent", "clone_newpid",  "thread",  "setsid", "setpgid", "exit",
-    "wait", "subreaper_on", "subreaper_off", "unshare", "setns",  "stop",    "cont"};
+    "fork", "clone_parent", "clone_newpid",  "fork_usr1", "thread", "setsid", "setpgid", "exit",
+    "wait", "subreaper_on", "subreaper_off", "unshare",   "setns",  "stop",   "cont",    "execve"};
 
+constexpr int kSigUsr1 = 10;
 constexpr Nr kSubtreeRoot = 100, kOutsideGroup = 60, kOutsideSession = 50;
 constexpr std::uint64_t kThreadFlags =
     sim::kCloneVm | sim::kCloneFs | sim::kCloneFiles | sim::kCloneSighand | sim::kCloneThread;
@@ -84,9 +85,9 @@ Task* World::task(Nr name) {
                                                                                     : nullptr;
 }
 
-long World::clone(const Call& call, Task& caller, std::uint64_t flags) {
+long World::clone(const Call& call, Task& caller, std::uint64_t flags, int signal) {
   Task* child = nullptr;
-  const long r = kernel_.clone(&caller, {flags, sim::kSigChld, {}}, &child);
+  const long r = kernel_.clone(&caller, {flags, signal, {}}, &child);
   if (!child || call.a == 0) return r;
   const Nr root = root_->tgid->nr(machine_.root_ns());
   names_.emplace(root, root);
@@ -133,6 +134,8 @@ long World::carry_out(const Call& call, Task& caller) {
       return clone(call, caller, sim::kCloneParent);
     case Verb::clone_newpid:
       return clone(call, caller, sim::kCloneNewPid);
+    case Verb::fork_usr1:
+      return clone(call, caller, 0, kSigUsr1);
     case Verb::thread:
       return clone(call, caller, kThreadFlags);
     case Verb::setsid:
@@ -148,7 +151,7 @@ long World::carry_out(const Call& call, Task& caller) {
       sim::WaitResult result;
       const Nr child = seen(call.a);
       if (child <= 0) return -ECHILD;
-      const long r = kernel_.wait4(caller, child, sim::kWaitNohang, &result);
+      const long r = kernel_.wait4(caller, child, sim::kWaitAll | sim::kWaitNohang, &result);
       return r == 0 ? -EAGAIN : r;
     }
     case Verb::subreaper_on:
@@ -168,6 +171,10 @@ long World::carry_out(const Call& call, Task& caller) {
       if (target <= 0) return -ESRCH;
       return kernel_.kill(caller, target, call.verb == Verb::stop ? sim::kSigStop : sim::kSigCont);
     }
+    case Verb::execve:
+      if (!caller.process->single_threaded()) return -EAGAIN;
+      kernel_.execve(caller, {});
+      return 0;
   }
   return -ENOSYS;
 }

@@ -20,6 +20,7 @@ enum class Verb : std::uint8_t {
   fork,
   clone_parent,   // CLONE_PARENT
   clone_newpid,   // CLONE_NEWPID
+  fork_usr1,      // with SIGUSR1 as the exit signal
   thread,         // CLONE_THREAD
   setsid,         //
   setpgid,        // a: the process that is put, b: the group
@@ -31,8 +32,9 @@ enum class Verb : std::uint8_t {
   setns,          // a: a process of the namespace
   stop,           // a: the process that gets SIGSTOP
   cont,           // a: that gets SIGCONT
+  execve,         // of a process with one thread
 };
-constexpr std::size_t kVerbs = 14;
+constexpr std::size_t kVerbs = 16;
 constexpr std::uint32_t bit(Verb verb) {
   return 1U << static_cast<unsigned>(verb);
 }
@@ -81,7 +83,7 @@ class World {
 
  private:
   long carry_out(const Call& call, core::Task& caller);
-  long clone(const Call& call, core::Task& caller, std::uint64_t flags);
+  long clone(const Call& call, core::Task& caller, std::uint64_t flags, int signal = sim::kSigChld);
   void reap_outside();
 
   Start start_;

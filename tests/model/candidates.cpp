@@ -51,6 +51,7 @@ class Candidates {
       }
       if (!is_first) continue;
       add(Verb::fork, t);
+      add(Verb::fork_usr1, t);
       if (p.ns()->init != &p) add(Verb::clone_parent, t);
       if (!t.child_ns) {
         add(Verb::thread, t);
@@ -89,6 +90,7 @@ class Candidates {
       add(Verb::subreaper_off, t);
     else
       add(Verb::subreaper_on, t);
+    if (p.single_threaded()) add(Verb::execve, t);
     if (p.stopped)
       add(Verb::cont, t, nr(*p.tgid));
     else

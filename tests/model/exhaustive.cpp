@@ -12,7 +12,8 @@ namespace {
 
 constexpr std::uint32_t kSubreaper = bit(Verb::subreaper_on) | bit(Verb::subreaper_off);
 // What the requirement names, setns and CLONE_NEWPID besides.
-constexpr std::uint32_t kAll = kAllVerbs & ~(bit(Verb::stop) | bit(Verb::cont));
+constexpr std::uint32_t kAll =
+    kAllVerbs & ~(bit(Verb::stop) | bit(Verb::cont) | bit(Verb::fork_usr1) | bit(Verb::execve));
 // Fewer verbs go deeper.
 constexpr std::uint32_t kTree = bit(Verb::fork) | bit(Verb::clone_parent) | bit(Verb::setsid) |
                                 bit(Verb::setpgid) | bit(Verb::exit) | bit(Verb::wait) | kSubreaper;
@@ -23,6 +24,10 @@ constexpr std::uint32_t kNamespaces = bit(Verb::fork) | bit(Verb::unshare) | bit
                                       bit(Verb::thread);
 constexpr std::uint32_t kGroups = bit(Verb::fork) | bit(Verb::clone_newpid) | bit(Verb::setpgid) |
                                   bit(Verb::exit) | bit(Verb::wait);
+
+constexpr std::uint32_t kSignals =
+    bit(Verb::fork) | bit(Verb::fork_usr1) | bit(Verb::clone_parent) | bit(Verb::clone_newpid) |
+    bit(Verb::setsid) | bit(Verb::exit) | bit(Verb::wait) | bit(Verb::execve);
 
 std::string verbs_text(std::uint32_t verbs) {
   std::string s;
@@ -38,11 +43,8 @@ std::vector<Bounds> bounds_of(Effort effort) {
     std::uint32_t verbs;
     unsigned brief, normal, thorough;
   };
-  static constexpr Row kRows[] = {{kAll, 4, 6, 7},
-                                  {kTree, 5, 7, 8},
-                                  {kSessions, 5, 8, 9},
-                                  {kNamespaces, 4, 7, 8},
-                                  {kGroups, 4, 6, 7}};
+  static constexpr Row kRows[] = {{kAll, 4, 6, 7},        {kTree, 5, 7, 8},   {kSessions, 5, 8, 9},
+                                  {kNamespaces, 4, 7, 8}, {kGroups, 4, 6, 7}, {kSignals, 4, 5, 7}};
   std::vector<Bounds> list;
   for (const Row& row : kRows) {
     for (const Start start : kStarts) {

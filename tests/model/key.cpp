@@ -72,6 +72,7 @@ class StateKey {
     const bool is_init = p.ns() && p.ns()->init == &p;
     const bool flags[] = {p.zombie,
                           p.stopped,
+                          p.execed,
                           p.reaped_outside,
                           p.exiting,
                           is_init,

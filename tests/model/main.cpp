@@ -14,7 +14,8 @@ using namespace ckpt::model;
 constexpr const char kHelp[] =
     "ckpt_model exhaustive [--effort brief|normal|thorough] [--lengths]\n"
     "ckpt_model exhaustive --calls N [--verbs LIST] [--start container|init|subtree] [--tasks N]\n"
-    "    All histories up to N calls of the verbs in LIST (\"all,-stop,-cont\" unless told).\n"
+    "    All histories up to N calls of the verbs in LIST "
+    "(\"all,-stop,-cont,-fork_usr1,-execve\"\n    unless told).\n"
     "ckpt_model random [--seed N] [--runs N] [--length N]\n"
     "    Histories of up to N random calls, of seeds from --seed (1 unless told) on.\n";
 
@@ -32,7 +33,7 @@ std::optional<Start> parse_start(std::string_view name) {
 int exhaustive(int argc, char** argv) {
   std::vector<Bounds> list;
   Bounds own;
-  own.verbs = *parse_verbs("all,-stop,-cont");
+  own.verbs = *parse_verbs("all,-stop,-cont,-fork_usr1,-execve");
   own.calls = 0;
   std::optional<Start> start;
   Effort effort = Effort::normal;

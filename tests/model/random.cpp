@@ -26,6 +26,8 @@ class Generator {
     if (below(2) == 0)
       for (const Verb v : {Verb::clone_newpid, Verb::unshare, Verb::setns}) weight(v) = 0;
     if (below(2) == 0) weight(Verb::thread) = 0;
+    // Exit signals in half of them.
+    if (below(2) == 0) weight(Verb::fork_usr1) = weight(Verb::execve) = 0;
     most_ = std::size_t{4} << below(7);
   }
 
@@ -110,8 +112,6 @@ class Generator {
         return call.b ? std::optional(call) : std::nullopt;
       }
       case Verb::setns:
-        call.a = nr(*processes_[below(processes_.size())]->tgid);
-        return call;
       case Verb::stop:
       case Verb::cont:
         call.a = nr(*processes_[below(processes_.size())]->tgid);

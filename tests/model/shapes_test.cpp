@@ -265,6 +265,66 @@ TEST_CASE("Rare shapes restart", "[model][PLAN-2][LC-12]") {
        Start::subtree,
        "100 setsid; 100 fork; 101 fork; 102 fork; 103 setsid; 103 clone_parent; 103 fork; "
        "103 exit; 102 setsid; 102 wait 103"},
+      {"two sessions in an inner namespace whose members stand among each other float up together",
+       Start::init,
+       "1 fork; 2 clone_newpid; 2 clone_parent; 4 fork; 2 fork; 5 setns 3; 2 exit; 5 clone_parent; "
+       "7 unshare; 7 setsid; 5 setsid; 5 clone_parent; 7 clone_parent; 6 setns 9; 6 clone_parent; "
+       "4 exit"},
+      {"a session's leader has floated up to its namespace's init, which is not above who adopted "
+       "a "
+       "member",
+       Start::container,
+       "1 clone_newpid; 1 setns 2; 1 fork; 3 subreaper_on; 3 fork; 4 fork; 5 setsid; 5 fork; "
+       "5 exit; 3 subreaper_off; 4 exit"},
+      {"an init was in the session of a child with an exit signal, and adopted a member of another",
+       Start::init,
+       "1 fork; 1 setsid; 1 clone_newpid; 3 fork_usr1; 2 setns 4; 2 fork; 3 setsid; 5 fork; "
+       "5 exit"},
+      {"members of a dead leader's session, with exit signals, at two levels", Start::container,
+       "1 fork_usr1; 2 setsid; 2 clone_parent; 2 fork; 4 fork_usr1; 2 exit; 4 setsid; 1 wait 2"},
+      {"the same, and all are siblings", Start::container,
+       "1 fork_usr1; 2 setsid; 2 clone_parent; 2 exit; 1 wait 2; 3 clone_parent; 4 fork_usr1; "
+       "4 setsid"},
+      {"one that is no orphan left a dead leader's session, and has an elder sibling of it",
+       Start::container,
+       "1 fork_usr1; 2 setsid; 2 fork_usr1; 3 fork; 2 exit; 1 wait 2; 3 fork_usr1; 3 setsid; "
+       "5 fork_usr1; 5 setsid"},
+      {"an init was in the session of a child with an exit signal, and adopted one that was in "
+       "another",
+       Start::init,
+       "1 fork_usr1; 2 clone_parent; 2 unshare; 2 setsid; 2 clone_parent; 4 fork_usr1; 3 setns 4; "
+       "3 fork_usr1; 6 fork; 4 setsid; 7 fork_usr1; 7 setsid; 6 exit"},
+      {"one that is no orphan was not born into the session of a leader that was below it",
+       Start::container,
+       "1 unshare; 1 fork_usr1; 2 fork_usr1; 3 subreaper_on; 3 fork_usr1; 4 setsid; 4 fork_usr1; "
+       "5 setsid; 5 fork_usr1; 5 exit; 3 setsid; 3 subreaper_off; 4 exit"},
+      {"two left a dead leader's session, the younger is no orphan, and both have children in it",
+       Start::subtree,
+       "100 fork; 101 setsid; 101 fork; 100 subreaper_on; 101 exit; 100 wait 101; 102 fork; "
+       "103 fork; 102 exit; 103 fork_usr1; 104 fork; 104 setsid; 103 setsid; 105 fork; 105 setsid"},
+      {"an init adopted a member of one session, and a child with an exit signal was born in "
+       "another",
+       Start::init,
+       "1 fork_usr1; 2 setsid; 2 fork; 2 exit; 3 unshare; 3 fork; 4 fork_usr1; 5 fork_usr1; "
+       "3 setsid; 6 execve; 5 setsid; 1 wait 2; 3 fork_usr1; 7 clone_newpid; 4 setsid; 7 exit"},
+      {"a deputy is in a group that it cannot name, and makes children in two", Start::init,
+       "1 fork_usr1; 2 unshare; 1 fork_usr1; 2 setpgid 2 2; 1 setsid; 1 fork_usr1; "
+       "2 clone_parent; 3 clone_parent"},
+      {"a session's leader made siblings with its exit signal, then called execve",
+       Start::container,
+       "1 fork_usr1; 2 setsid; 2 clone_parent; 2 fork_usr1; 2 execve; 2 clone_parent; "
+       "3 clone_parent"},
+      {"the same, twice: the second leader was such a sibling of the first", Start::init,
+       "1 fork_usr1; 2 setsid; 2 clone_parent; 3 fork_usr1; 2 execve; 3 setsid; 3 clone_parent; "
+       "3 execve"},
+      {"the same, in a deeper namespace than their parent's", Start::container,
+       "1 clone_newpid; 1 setns 2; 1 fork_usr1; 3 setsid; 3 clone_parent; 3 execve; "
+       "3 clone_parent"},
+      {"a leader with an exit signal of its own has a sibling there that called execve, which made "
+       "another",
+       Start::container,
+       "1 clone_newpid; 1 setns 2; 1 fork_usr1; 3 setsid; 3 clone_parent; 4 execve; "
+       "4 clone_parent"},
   };
   for (const Shape& shape : kShapes) {
     INFO(shape.what);

@@ -5,7 +5,6 @@ namespace ckpt::model {
 
 using core::Nr;
 using core::Pid;
-using core::PidNs;
 using core::Process;
 using core::Task;
 
@@ -68,6 +67,8 @@ class Writer {
         return clone("CLONE_PARENT|");
       case Verb::clone_newpid:
         return clone("CLONE_NEWPID|");
+      case Verb::fork_usr1:
+        return "clone(child_stack=NULL, flags=SIGUSR1)";
       case Verb::thread:
         return "clone(child_stack=0x7f0000000000, "
                "flags=CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_SIGHAND|CLONE_THREAD)";
@@ -81,7 +82,7 @@ class Writer {
       }
       case Verb::wait:
         return "wait4(" + seen(call, call.a) +
-               ", [{WIFEXITED(s) && WEXITSTATUS(s) == 0}], WNOHANG, NULL)";
+               ", [{WIFEXITED(s) && WEXITSTATUS(s) == 0}], WNOHANG|__WALL, NULL)";
       case Verb::subreaper_on:
         return "prctl(PR_SET_CHILD_SUBREAPER, 1)";
       case Verb::subreaper_off:
@@ -94,6 +95,8 @@ class Writer {
         return "kill(" + seen(call, call.a) + ", SIGSTOP)";
       case Verb::cont:
         return "kill(" + seen(call, call.a) + ", SIGCONT)";
+      case Verb::execve:
+        return "execve(\"/bin/true\", [\"true\"], [])";
     }
     return {};
   }
@@ -105,6 +108,7 @@ class Writer {
       case Verb::fork:
       case Verb::clone_parent:
       case Verb::clone_newpid:
+      case Verb::fork_usr1:
       case Verb::thread:
         return number(world_.machine().root_ns().last_nr, static_cast<Nr>(r));
       case Verb::setsid:

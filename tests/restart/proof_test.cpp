@@ -175,6 +175,38 @@ TEST_CASE("A plan with a step left out, doubled or moved is found wrong", "[rest
   CHECK(check_plan(image, plan).has_error());
 }
 
+// 11 leads a session, made the sibling 12 with its exit signal, and called execve.
+TEST_CASE("An exit signal that only execve explains takes a step of its own", "[restart][LC-12]") {
+  constexpr std::uint8_t kSigUsr1 = 10;
+  Grown g(1);
+  sim::CloneArgs args;
+  args.exit_signal = kSigUsr1;
+  sim::Task* leader = nullptr;
+  REQUIRE(g.kernel.clone(g.root->leader, args, &leader) > 0);
+  g.kernel.setsid(*leader);
+  g.child(*leader, {}, sim::kCloneParent);
+  g.kernel.execve(*leader, "sh");
+  const auto image = g.image();
+  const auto good = make_plan(image);
+  REQUIRE(good.has_value());
+  CHECK_FALSE(check_plan(image, *good).has_error());
+  const auto exec = std::find_if(good->steps.begin(), good->steps.end(),
+                                 [](const Step& s) { return s.op == Op::exec; });
+  REQUIRE(exec != good->steps.end());
+  const auto at = exec - good->steps.begin();
+  CHECK_THAT(step_text(image, *good, static_cast<std::size_t>(at)), Contains("execve"));
+  Plan plan = *good;
+  plan.steps.erase(plan.steps.begin() + at);
+  CHECK(check_plan(image, plan).has_error());
+  plan = *good;  // too early: what it makes then has the new exit signal
+  std::swap(plan.steps[static_cast<std::size_t>(at)], plan.steps[static_cast<std::size_t>(at) - 1]);
+  CHECK(check_plan(image, plan).has_error());
+  plan = *good;
+  for (Step& s : plan.steps) s.flags &= static_cast<std::uint8_t>(~kForkSignal);
+  CHECK(check_plan(image, plan).has_error());
+  CHECK(rehearse(image).has_value());
+}
+
 TEST_CASE("compare names what differs", "[restart]") {
   const auto text = [](auto change) {
     const format::Image a = sample();

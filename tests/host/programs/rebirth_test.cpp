@@ -84,7 +84,7 @@ std::vector<std::byte> dump(pid_t pid) {
   for (const host::Obstacle& o : bodies->obstacles()) std::printf("%s\n", o.text().c_str());
   if (!bodies->obstacles().empty()) fail("not checkpointable");
   host::Mirror mirror = must(host::mirror(tree->snapshot()));
-  bodies->complete(*mirror.root);
+  must(bodies->complete(*mirror.root));
   core::CheckpointOptions options;
   options.origin = host::origin_here();
   options.bodies = bodies.get();

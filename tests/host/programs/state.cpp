@@ -8,17 +8,23 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <sched.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <pthread.h>
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
@@ -301,6 +307,22 @@ Check pending_signals() {
   };
 }
 
+// Those that ckpt uses to learn of the end of a call, waiting in all places that they can wait in.
+Check ignored_signals_pending() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGURG);
+  sigaddset(&set, SIGWINCH);
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+  raise(SIGURG);
+  kill(getpid(), SIGWINCH);
+  return [set] {
+    const timespec now{};
+    check(sigtimedwait(&set, nullptr, &now) == SIGURG, "SIGURG");
+    check(sigtimedwait(&set, nullptr, &now) == SIGWINCH, "SIGWINCH");
+  };
+}
+
 Check interval_timers() {
   const itimerval real{{50, 0}, {1000, 0}}, prof{{0, 0}, {500, 0}};
   setitimer(ITIMER_REAL, &real, nullptr);
@@ -441,6 +463,91 @@ Check pipes() {
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
     check(read(ends[0], text, 1) == -1 && errno == EAGAIN, "more than was there");
   };
+}
+
+Check event_files() {
+  const int plain = eventfd(7, EFD_NONBLOCK), semaphore = eventfd(3, EFD_SEMAPHORE);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGUSR1);
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+  const int signals = signalfd(-1, &set, SFD_NONBLOCK);
+  const int slow = timerfd_create(CLOCK_MONOTONIC, 0), fast = timerfd_create(CLOCK_REALTIME, 0);
+  const itimerspec long_ago{{0, 0}, {900, 0}}, soon{{0, 20000000}, {0, 1}};
+  timerfd_settime(slow, 0, &long_ago, nullptr);
+  timerfd_settime(fast, 0, &soon, nullptr);
+  return [=] {
+    std::uint64_t n = 0;
+    check(read(plain, &n, 8) == 8 && n == 7 && read(plain, &n, 8) == -1 && errno == EAGAIN,
+          "eventfd");
+    check(read(semaphore, &n, 8) == 8 && n == 1 && read(semaphore, &n, 8) == 8 && n == 1,
+          "semaphore");
+    raise(SIGUSR1);
+    signalfd_siginfo info{};
+    check(read(signals, &info, sizeof info) == sizeof info && info.ssi_signo == SIGUSR1 &&
+              read(signals, &info, sizeof info) == -1 && errno == EAGAIN,
+          "signalfd");
+    itimerspec left{};
+    check(timerfd_gettime(slow, &left) == 0 && left.it_value.tv_sec > 700 &&
+              left.it_interval.tv_sec == 0,
+          "timerfd");
+    check(read(fast, &n, 8) == 8 && n >= 1 && read(fast, &n, 8) == 8, "a timerfd that ticks");
+  };
+}
+
+Check epoll_watches() {
+  const int epoll = epoll_create1(0), event = eventfd(0, 0), idle = epoll_create1(EPOLL_CLOEXEC);
+  int ends[2];
+  check(pipe(ends) == 0, "pipe");
+  epoll_event e{};
+  e.events = EPOLLIN | EPOLLET;
+  e.data.u64 = 0x123456789abcdef0;
+  check(epoll_ctl(epoll, EPOLL_CTL_ADD, event, &e) == 0, "epoll_ctl");
+  e.events = EPOLLIN | EPOLLONESHOT;
+  e.data.u64 = 2;
+  check(epoll_ctl(epoll, EPOLL_CTL_ADD, ends[0], &e) == 0, "epoll_ctl");
+  return [=] {
+    epoll_event got[3];
+    check(epoll_wait(epoll, got, 3, 0) == 0, "an event too early");
+    const std::uint64_t one = 1;
+    check(write(event, &one, 8) == 8 && write(ends[1], "x", 1) == 1, "write");
+    check(epoll_wait(epoll, got, 3, 10000) == 2, "events");
+    check(got[0].data.u64 + got[1].data.u64 == 0x123456789abcdef2, "data");
+    check(epoll_wait(epoll, got, 3, 0) == 0, "edge and oneshot");
+    epoll_event more{};
+    check(epoll_ctl(idle, EPOLL_CTL_ADD, event, &more) == 0, "an idle epoll");
+  };
+}
+
+Check locks() {
+  const int first = scratch_file("0123456789");
+  const std::string path = path_of(first);
+  close(first);
+  // The lock is for writing, and the lowest descriptor of the file is not.
+  const int reader = open(path.c_str(), O_RDONLY), fd = open(path.c_str(), O_RDWR);
+  struct flock range {};
+  range.l_type = F_WRLCK;
+  range.l_start = 2;
+  range.l_len = 3;
+  check(fcntl(fd, F_SETLK, &range) == 0, "fcntl");
+  const int other = open(path.c_str(), O_RDWR), third = open(path.c_str(), O_RDWR);
+  check(flock(other, LOCK_SH) == 0, "flock");
+  range.l_type = F_RDLCK;
+  range.l_start = 8;
+  range.l_len = 0;
+  check(fcntl(third, F_OFD_SETLK, &range) == 0, "an OFD lock");
+  const auto all = [reader, fd, other, third] {
+    std::string text;
+    for (const int x : {reader, fd, other, third}) {
+      std::istringstream in(read_all(("/proc/self/fdinfo/" + std::to_string(x)).c_str()));
+      for (std::string line; std::getline(in, line);)
+        if (line.rfind("lock:", 0) == 0) text += line.substr(line.find(": ") + 2) + "\n";
+    }
+    return text;
+  };
+  const std::string before = all();
+  check(std::count(before.begin(), before.end(), '\n') >= 3, "locks");
+  return then_remove(path, [all, before] { check(all() == before, "locks"); });
 }
 
 Check credentials() {
@@ -586,6 +693,7 @@ const std::map<std::string, Check (*)()> kTests = {
     {"dispositions", dispositions},
     {"alternate_stack", alternate_stack},
     {"pending_signals", pending_signals},
+    {"ignored_signals_pending", ignored_signals_pending},
     {"interval_timers", interval_timers},
     {"alarm_rings", alarm_rings},
     {"posix_timers", posix_timers},
@@ -593,6 +701,9 @@ const std::map<std::string, Check (*)()> kTests = {
     {"directory_and_umask", directory_and_umask},
     {"files", files},
     {"pipes", pipes},
+    {"event_files", event_files},
+    {"epoll_watches", epoll_watches},
+    {"locks", locks},
     {"credentials", credentials},
     {"capabilities", capabilities},
     {"scheduling", scheduling},

@@ -19,6 +19,7 @@
 #include <cerrno>
 #include <condition_variable>
 #include <csignal>
+#include <cstdarg>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
@@ -34,13 +35,14 @@ std::atomic<bool> g_stop{false};
 bool g_strict = false, g_epoll = true;
 std::atomic<long> g_errors{0};
 
-template <class... A>
-void bad(const char* format, A... arguments) {
-  if (g_errors++ < 20) {
-    char text[200];
-    std::snprintf(text, sizeof text, format, arguments...);
-    std::fprintf(stderr, "target: %s\n", text);
-  }
+[[gnu::format(printf, 1, 2)]] void bad(const char* format, ...) {
+  if (g_errors++ >= 20) return;
+  char text[200];
+  va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  std::fprintf(stderr, "target: %s\n", text);
 }
 
 double now() {
