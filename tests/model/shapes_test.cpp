@@ -325,6 +325,11 @@ TEST_CASE("Rare shapes restart", "[model][PLAN-2][LC-12]") {
        Start::container,
        "1 clone_newpid; 1 setns 2; 1 fork_usr1; 3 setsid; 3 clone_parent; 4 execve; "
        "4 clone_parent"},
+      {"a child with an exit signal was born before its parent's setsid, and the leader that both "
+       "had has floated up further",
+       Start::init,
+       "1 fork; 2 subreaper_on; 2 fork; 3 fork; 4 setsid; 4 fork_usr1; 4 exit; 2 subreaper_off; "
+       "5 fork_usr1; 5 setsid; 3 exit"},
   };
   for (const Shape& shape : kShapes) {
     INFO(shape.what);
