@@ -111,8 +111,8 @@ bool Planner::lift(std::uint32_t task, Id session, bool nested, bool must) {
     t = parent;
   }
   // The last comes to its parent as an orphan, or it is made there by the leader.
-  if (leader != kNoTask && levels > 0 && !can_be_orphan(t) && !was_in(f_.parent[t], session) &&
-      (f_.parent[leader] != f_.parent[t] || leader > t))
+  if (leader != kNoTask && levels > 0 && (!can_be_orphan(t) || above(f_.parent[t], session)) &&
+      !was_in(f_.parent[t], session) && (f_.parent[leader] != f_.parent[t] || leader > t))
     return false;
   // What is lifted is made after the leader.
   if (leader != kNoTask && levels > 0 && !f_.below(t, leader) && comes_after(leader, t))
