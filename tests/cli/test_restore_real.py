@@ -35,6 +35,22 @@ while not os.path.exists('stop'):
     time.sleep(0.02)
 """
 
+# fcntl's locks of two processes on one file, and flock's of an open file that both have.
+LOCKS = """
+import fcntl, os, time
+data, job = open('data', 'w'), open('job', 'w')
+fcntl.lockf(data, fcntl.LOCK_EX, 10)
+fcntl.flock(job, fcntl.LOCK_EX)
+if os.fork() == 0:
+    fcntl.lockf(data, fcntl.LOCK_EX, 5, 20)
+    while not os.path.exists('stop'):
+        with open('out', 'a') as f:
+            print('.', file=f)
+        time.sleep(0.02)
+    os._exit(0)
+os.wait()
+"""
+
 
 @unittest.skipUnless(os.geteuid() == 0, "skipped: restore for real: needs root")
 class Real(Case):
@@ -165,6 +181,28 @@ class Real(Case):
         self.assertEqual(len(set(self.lines())), 1, set(self.lines()))
         pid, group, session = map(int, self.lines()[0].split())
         self.assertEqual(len({pid, group, session}), 3)
+        self.stop()
+        self.assertEqual(r.wait(timeout=30), 0)
+
+    def locks(self, sid):
+        """Of the processes of a session: pid, fd, kind, and range."""
+        found = []
+        for pid in sorted(self.session(sid)):
+            for fd in sorted(os.listdir(f"/proc/{pid}/fdinfo")):
+                with open(f"/proc/{pid}/fdinfo/{fd}", encoding="utf-8") as f:
+                    words = [line.split() for line in f if line.startswith("lock:")]
+                found += [(pid, fd, *w[2:5], *w[6:]) for w in words]
+        return found
+
+    def test_locks(self):
+        p = self.start("python3", "-c", LOCKS)
+        self.until(lambda: self.lines())
+        before = self.locks(p.pid)
+        self.assertEqual([lock[2] for lock in before], ["POSIX", "FLOCK"] * 2)
+        self.dumped(p)
+        r = self.restore("i.ckpt", "--here")
+        self.grows()
+        self.assertEqual(self.locks(p.pid), before)
         self.stop()
         self.assertEqual(r.wait(timeout=30), 0)
 
