@@ -39,10 +39,7 @@ template <class Change>
 std::string refused(Change change) {
   format::Image image = sample();
   change(image);
-  const Status status = validate(image);
-  if (!status.has_error()) return "valid";
-  CHECK(status.error().kind == ErrorKind::damaged);
-  return status.error().message();
+  return verdict(image);
 }
 
 template <class Change>

@@ -61,6 +61,14 @@ struct Grown : sim::World {
   }
 };
 
+// What validate() has against an image, which must be damage; or "valid".
+inline std::string verdict(const format::Image& image) {
+  const Status status = validate(image);
+  if (!status.has_error()) return "valid";
+  CKPT_ASSERT(status.error().kind == ErrorKind::damaged);
+  return status.error().message();
+}
+
 // The error of a rehearsal, or "".
 inline std::string failure(const format::Image& image) {
   const auto r = rehearse(image);
