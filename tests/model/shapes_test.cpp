@@ -339,6 +339,12 @@ TEST_CASE("Rare shapes restart", "[model][PLAN-2][LC-12]") {
        Start::init,
        "1 fork; 2 unshare; 2 fork; 2 fork_usr1; 4 setsid; 4 fork; 4 subreaper_on; 5 fork; "
        "6 setsid; 6 fork; 6 exit; 2 exit; 4 subreaper_off; 5 exit"},
+      {"a child born before its parent's setsid, in a deeper namespace than the leader that both "
+       "had, "
+       "which has floated up further",
+       Start::container,
+       "1 fork; 2 fork; 3 fork; 4 setsid; 4 unshare; 2 subreaper_on; 4 clone_parent; 4 fork; "
+       "6 fork; 6 setsid; 4 exit; 2 subreaper_off; 3 exit"},
   };
   for (const Shape& shape : kShapes) {
     INFO(shape.what);
