@@ -50,18 +50,18 @@ FileSystem::FileSystem()
 
 // Directories and what is in them hold each other.
 FileSystem::~FileSystem() {
-  clear(*root_);
-  clear(*unknown_place_);
+  for (const Ref<Dentry>& dir : not_empty_) dir->children.clear();
 }
 
-void FileSystem::clear(Dentry& root) {
-  std::vector<Ref<Dentry>> todo{&root};
-  while (!todo.empty()) {
-    const Ref<Dentry> dir = std::move(todo.back());
-    todo.pop_back();
-    for (auto& [name, child] : dir->children) todo.push_back(std::move(child));
-    dir->children.clear();
-  }
+void FileSystem::put_in(Dentry& dir, std::string_view name, Ref<Dentry> entry) {
+  if (dir.children.empty()) not_empty_.insert(&dir);
+  const bool is_new = dir.children.emplace(name, std::move(entry)).second;
+  CKPT_ASSERT(is_new);
+}
+
+void FileSystem::take_out(Dentry& dir, std::string_view name) {
+  if (const auto at = dir.children.find(name); at != dir.children.end()) dir.children.erase(at);
+  if (dir.children.empty()) not_empty_.erase(&dir);
 }
 
 Ref<Inode> FileSystem::new_inode(std::uint32_t mode) {
@@ -82,27 +82,26 @@ Ref<Dentry> FileSystem::apart(std::string_view name, Ref<Inode> inode, bool remo
 }
 
 Dentry& FileSystem::add(Dentry& dir, std::string_view name, Ref<Inode> inode) {
-  const auto [at, is_new] = dir.children.emplace(name, make_dentry(&dir, name, std::move(inode)));
-  CKPT_ASSERT(is_new);
-  return *at->second;
+  const Ref<Dentry> entry = make_dentry(&dir, name, std::move(inode));
+  put_in(dir, name, entry);
+  return *entry;
 }
 
 void FileSystem::remove(Dentry& entry) {
   CKPT_ASSERT(entry.parent && !entry.removed);
   const Ref<Dentry> keep = &entry;
   entry.removed = true;
-  entry.parent->children.erase(entry.name);
+  take_out(*entry.parent, entry.name);
 }
 
 void FileSystem::move(Dentry& entry, Dentry& dir, std::string_view name) {
   CKPT_ASSERT(entry.parent && !entry.removed);
   const Ref<Dentry> keep = &entry, from = entry.parent;
   const std::lock_guard guard(names_lock());
-  from->children.erase(entry.name);
+  take_out(*from, entry.name);
   entry.parent = &dir;
   entry.name = name;
-  const bool is_new = dir.children.emplace(entry.name, keep).second;
-  CKPT_ASSERT(is_new);
+  put_in(dir, name, keep);
 }
 
 void FileSystem::exchange(Dentry& a, Dentry& b) {

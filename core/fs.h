@@ -20,6 +20,7 @@
 #include <atomic>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -104,9 +105,11 @@ class FileSystem {
   void reserve_number(std::uint64_t ino) { last_ino_ = std::max(last_ino_, ino); }
 
  private:
-  static void clear(Dentry& root);
+  void put_in(Dentry& dir, std::string_view name, Ref<Dentry> entry);
+  void take_out(Dentry& dir, std::string_view name);
 
   Ref<Dentry> root_, unknown_place_;
+  std::set<Ref<Dentry>> not_empty_;  // directories, wherever they are
   std::uint64_t last_ino_ = 0;
 };
 
