@@ -189,13 +189,13 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   impl->who.resize(n);
   for (std::size_t i = 0; i < n; ++i) {
     if (!image.zombie(i)) ++impl->tasks;
-    if (!forest.is_leader(i) || image.zombie(i)) continue;
+    const bool threads = i + 1 < n && forest.leader[i + 1] == i;
+    if (!forest.is_leader(i) || (image.zombie(i) && !threads)) continue;
     impl->who[i] = task_text(image, forest, i);
     CKPT_TRY(Program program, ProcessCompiler(context, i).compile());
     impl->reports[i] = impl->region.make<host::StubReport>();
     impl->programs[i] = program.finish(impl->region);
     impl->names[i] = program.take_names();
-    const bool threads = i + 1 < n && forest.leader[i + 1] == i;
     if (threads && image.tasks[i].state != format::kTaskStopped) impl->with_threads.push_back(i);
   }
   return Rebirth(std::move(impl));

@@ -61,9 +61,10 @@ Inherited Inherited::read() {
 ProcessCompiler::ProcessCompiler(CompileContext& context, std::size_t leader)
     : c_(context),
       leader_(leader),
-      mm_(*context.index.mms.at(context.image.objs[leader].mm_objref)),
-      sighand_(*context.index.sighands.at(context.image.objs[leader].sighand_objref)),
-      signal_(*context.index.signals.at(context.image.objs[leader].signal_objref)) {
+      first_(context.image.zombie(leader) ? leader + 1 : leader),
+      mm_(*context.index.mms.at(context.image.objs[first_].mm_objref)),
+      sighand_(*context.index.sighands.at(context.image.objs[first_].sighand_objref)),
+      signal_(*context.index.signals.at(context.image.objs[first_].signal_objref)) {
   tasks_.push_back(leader);
   for (std::size_t i = leader + 1; i < context.image.tree.size(); ++i) {
     if (context.forest.leader[i] != leader || context.forest.is_leader(i)) break;
@@ -93,26 +94,34 @@ Result<Program> ProcessCompiler::compile() {
   if (g.coredump_filter != c_.inherited.coredump_filter)
     write_file("set coredump_filter", "/proc/self/coredump_filter",
                std::to_string(g.coredump_filter.value()));
+  if (tasks_.size() > 1) CKPT_CHECK(open_child_namespaces());
   CKPT_CHECK(descriptors());
   CKPT_CHECK(mappings());
-  p_.call("close descriptors", SYS_close_range, {first, ~0U, 0});
-  locks();
   dispositions();
   name(leader_);
+  if (g.personality != c_.inherited.personality)
+    p_.call("set the personality", SYS_personality, {g.personality});
   CKPT_CHECK(threads());
-  CKPT_CHECK(own_state(leader_));
+  enter_child_namespace(leader_);
+  await_child_namespaces();
+  p_.call("close descriptors", SYS_close_range, {first, ~0U, 0});
+  locks();
+  if (first_ == leader_) CKPT_CHECK(own_state(leader_));
   CKPT_CHECK(pending(leader_, signal_.pending, true));
   timers();
   CKPT_CHECK(limits());
   CKPT_CHECK(credentials(leader_));
-  arrive();
-  CKPT_CHECK(leave(leader_));
+  if (first_ == leader_) {
+    CKPT_CHECK(come_alive(leader_));
+  } else {
+    p_.call("exit", SYS_exit, {0}, 0);
+  }
   for (std::size_t i = 1; i < tasks_.size(); ++i) {
     p_.child_begins(i);
+    enter_child_namespace(tasks_[i]);
     CKPT_CHECK(own_state(tasks_[i]));
     CKPT_CHECK(credentials(tasks_[i]));
-    arrive();
-    CKPT_CHECK(leave(tasks_[i]));
+    CKPT_CHECK(come_alive(tasks_[i]));
   }
   return std::move(p_);
 }

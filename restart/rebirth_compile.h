@@ -1,8 +1,9 @@
 // What compiles an image into programs. Internal to rebirth; prepare() puts the parts together.
 //
 // The order within a process: signals blocked; old memory gone; descriptors; mappings, filled;
-// dispositions, limits, names; threads; each thread's own state; pending signals, timers,
-// credentials; ready, gate; registers.
+// dispositions, limits, names; threads; where their children are born; each thread's own state;
+// pending signals, timers, credentials; ready, gate; registers. A leader that has exited does all
+// but the last two, and exits.
 #pragma once
 
 #include <map>
@@ -95,6 +96,12 @@ class ProcessCompiler {
   void timers();
   Status credentials(std::size_t task);
   void arrive();
+  Status come_alive(std::size_t task);
+
+  // rebirth_children.cpp
+  Status open_child_namespaces();
+  void enter_child_namespace(std::size_t task);
+  void await_child_namespaces();
   Status leave(std::size_t task);
   Status leave_through_slack(std::size_t task);
   std::uint64_t signal_frame(std::size_t task, const user_regs_struct& regs, std::uint64_t mask);
@@ -103,7 +110,11 @@ class ProcessCompiler {
 
   CompileContext& c_;
   const std::size_t leader_;
-  std::vector<std::size_t> tasks_;  // the leader first
+  const std::size_t
+      first_;  // the first task that lives: the leader, or if that has exited a thread
+  std::vector<std::size_t> tasks_;                  // the leader first
+  std::map<std::int32_t, std::uint64_t> child_ns_;  // by objref: a descriptor of ours
+  std::uint64_t entered_ = 0;                       // the word that counts who has entered its own
   const format::ImageMm& mm_;
   const format::ImageSighand& sighand_;
   const format::ImageSignal& signal_;

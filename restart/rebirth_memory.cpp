@@ -45,7 +45,7 @@ void ProcessCompiler::leave_old_memory() {
 }
 
 Status ProcessCompiler::descriptors() {
-  const format::TaskObjs& objs = c_.image.objs[leader_];
+  const format::TaskObjs& objs = c_.image.objs[first_];
   if (objs.files_objref != 0)
     for (const format::FileDesc& d : c_.index.tables.at(objs.files_objref)->fds) {
       const auto from = static_cast<std::uint64_t>(c_.files.file(d.fd_objref));

@@ -56,10 +56,7 @@ Status ProcessCompiler::limits() {
     p_.call("set limit", SYS_setrlimit, {i, c_.region.put(&limit, sizeof limit)}, host::kStubMust,
             i);
   }
-  const format::Signal& g = signal_.signal;
-  if (g.personality != c_.inherited.personality)
-    p_.call("set the personality", SYS_personality, {g.personality});
-  if (g.thp_disable != 0)
+  if (signal_.signal.thp_disable != 0)
     p_.call("disable huge pages", SYS_prctl, {PR_SET_THP_DISABLE, 1, 0, 0, 0});
   return {};
 }
@@ -182,7 +179,9 @@ Status ProcessCompiler::own_state(std::size_t task) {
 }
 
 Status ProcessCompiler::credentials(std::size_t task) {
-  const format::ImageCred& image = *c_.index.creds.at(c_.image.process.threads[task].cred);
+  // Those of a leader that has exited are not known; whoever may send signals is told by them.
+  const std::size_t of = task == leader_ ? first_ : task;
+  const format::ImageCred& image = *c_.index.creds.at(c_.image.process.threads[of].cred);
   const format::Cred &c = image.cred, &own = c_.inherited.cred;
   const auto same_groups = [&] {
     return std::equal(image.groups.begin(), image.groups.end(), c_.inherited.groups.begin(),
@@ -235,11 +234,16 @@ Status ProcessCompiler::credentials(std::size_t task) {
     p_.call("set no_new_privs", SYS_prctl, {PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0});
   const std::uint32_t death = c_.image.tasks[task].pdeath_signal;
   if (death != 0) p_.call("set the parent death signal", SYS_prctl, {PR_SET_PDEATHSIG, death});
-  if (task != leader_) return {};
+  // By each of them: another's change of ids resets it for all.
   if (signal_.signal.dumpable > 1)
     return cannot_restore("it may be dumped by root alone (PR_GET_DUMPABLE 2), which no call sets");
   p_.call("set dumpable", SYS_prctl, {PR_SET_DUMPABLE, signal_.signal.dumpable, 0, 0, 0});
   return {};
+}
+
+Status ProcessCompiler::come_alive(std::size_t task) {
+  arrive();
+  return leave(task);
 }
 
 // At the gate.

@@ -115,7 +115,7 @@ void Bodies::write_mm(format::RecordSink& out, std::size_t process, core::ObjHas
     if (vma.vma_type == format::kVmaShmAnon) {
       Shared& shared = shared_[{vma.dev, vma.ino}];
       if (!shared.anchor) {
-        shared = {new Anchor, s.snapshot->pid, &s.mappings[s.vma_mapping[i]], vma.ino_size};
+        shared = {new Anchor, s.threads.front().tid, &s.mappings[s.vma_mapping[i]], vma.ino_size};
       }
       bool is_new = false;
       vma.ino_objref = objhash.lookup_add(*shared.anchor, &is_new);
@@ -148,7 +148,7 @@ void Bodies::note_files(const core::Process& process, const ProcessState& state)
   for (const core::Fd& fd : process.files->fds()) {
     if (fd.file->pipe)
       pipes_.try_emplace({fd.file->dev, fd.file->ino},
-                         PipeEnd{fd.file->pipe, state.snapshot->pid, fd.fd});
+                         PipeEnd{fd.file->pipe, state.threads.front().tid, fd.fd});
     const auto inside = std::find_if(state.descriptors.begin(), state.descriptors.end(),
                                      [&](const DescriptorState& d) { return d.fd == fd.fd; });
     const bool known = std::any_of(file_states_.begin(), file_states_.end(),

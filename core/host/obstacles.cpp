@@ -18,6 +18,7 @@
 #include "core/host/page_scan.h"
 #include "core/host/proc_fs.h"
 #include "core/host/process_state.h"
+#include "core/host/reading.h"
 #include "core/host/text_scan.h"
 
 namespace ckpt::host {
@@ -40,8 +41,6 @@ class Finder {
     const ProcFs proc("/proc");
     self_ = namespaces_of_self();
     for (const ProcessSnapshot& p : snapshot_.processes) {
-      if (p.state == ProcState::dead)
-        add(p, "its leader", "has exited while other threads live", "");
       if (p.exiting && p.state != ProcState::zombie) add(p, "itself", "is exiting", "wait for it");
     }
     for (const ProcessState& s : processes_) {
@@ -93,10 +92,10 @@ class Finder {
     for (const std::string& surprise : s.surprises) add(p, "state", surprise, "");
     for (const format::PosixTimer& t : s.signal.timers)
       if (t.clock < 0) add(p, "timer " + std::to_string(t.id), "of a process's or fd's clock", "");
-    if (const auto scanner = PageScanner::open(p.pid);
+    if (const auto scanner = PageScanner::open(window(p));
         scanner.has_value() && scanner->has_guards(0, 1ULL << 47))
       add(p, "memory", "has guard pages (MADV_GUARD_INSTALL)", "");
-    const auto status = ProcFs("/proc").read(std::to_string(p.pid) + "/status");
+    const auto status = ProcFs("/proc").read(window_dir(p) + "/status");
     if (!status.has_error() &&
         status.value().find("x86_Thread_features:\tshstk") != std::string::npos)
       add(p, "shadow stack", "is in use", "");
@@ -165,8 +164,7 @@ class Finder {
     const OpenFile& f = snapshot_.files[fd.file];
     const std::string object = "fd " + std::to_string(fd.fd) + " " + f.link;
     if ((f.flags & kAsync) != 0) add(p, object, "asks for signals (O_ASYNC)", "");
-    const auto info =
-        ProcFs("/proc").read(std::to_string(p.pid) + "/fdinfo/" + std::to_string(fd.fd));
+    const auto info = ProcFs("/proc").read(window_dir(p) + "/fdinfo/" + std::to_string(fd.fd));
     std::vector<format::FileLock> locks;
     if (!info.has_error() && !parse_locks(info.value(), fd.fd, locks))
       add(p, object, "holds a lease, or a lock of an unknown kind", "");
@@ -211,7 +209,7 @@ class Finder {
       struct {
         std::uint32_t epoll, watched, nth;
       } slot{static_cast<std::uint32_t>(fd.fd), static_cast<std::uint32_t>(w.fd.value()), 0};
-      if (::syscall(SYS_kcmp, p.pid, p.pid, KCMP_EPOLL_TFD, w.fd.value(), &slot) != 0)
+      if (::syscall(SYS_kcmp, window(p), window(p), KCMP_EPOLL_TFD, w.fd.value(), &slot) != 0)
         add(p, object, "watches a file that fd " + std::to_string(w.fd) + " is no more", "");
     }
   }
@@ -228,7 +226,7 @@ class Finder {
       }
     if ((f.flags & O_DIRECT) != 0) add(p, object, "is a pipe of packets", "");
     if (reads && writes) return;
-    const std::string path = "/proc/" + std::to_string(p.pid) + "/fd/" + std::to_string(fd.fd);
+    const std::string path = "/proc/" + window_dir(p) + "/fd/" + std::to_string(fd.fd);
     const int ours = ::open(path.c_str(), (reads ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_CLOEXEC);
     pollfd look{ours, 0, 0};
     ::poll(&look, 1, 0);
@@ -244,9 +242,10 @@ class Finder {
       const ProcessSnapshot& p = *processes_[i].snapshot;
       for (const ProcessState& other : processes_) {
         if (other.snapshot->pid != p.ppid) continue;
-        if (::syscall(SYS_kcmp, p.pid, p.ppid, KCMP_VM, 0, 0) == 0)
+        const pid_t child = window(p), parent = window(*other.snapshot);
+        if (::syscall(SYS_kcmp, child, parent, KCMP_VM, 0, 0) == 0)
           add(p, "memory", "is shared with its parent (vfork or CLONE_VM)", "");
-        else if (::syscall(SYS_kcmp, p.pid, p.ppid, KCMP_SIGHAND, 0, 0) == 0)
+        else if (::syscall(SYS_kcmp, child, parent, KCMP_SIGHAND, 0, 0) == 0)
           add(p, "signal handlers", "are shared with its parent (CLONE_SIGHAND)", "");
       }
     }
