@@ -56,9 +56,11 @@ Result<HostTree> restore_processes(const format::Image& image, const Plan& plan,
   CKPT_TRY(HostTree tree, carry_out(image, plan, options));
   CKPT_CHECK(await_rebirths(image, forest, rebirth, tree));
   CKPT_TRY(const auto pids, tree.pids());
+  const auto pid_of = [&](std::size_t task) { return pids[task]; };
   CKPT_CHECK(tree.stop());
+  CKPT_CHECK(rebirth.settle(pid_of));
   rebirth.release();
-  CKPT_CHECK(rebirth.finish([&](std::size_t task) { return pids[task]; }));
+  CKPT_CHECK(rebirth.finish(pid_of));
   CKPT_CHECK(tree.commit(detach));
   return tree;
 }

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <ctime>
 
 #include "core/host/proc_fs.h"
@@ -27,9 +28,21 @@ struct Rebirth::Impl {
   std::vector<std::vector<StepName>> names;  // likewise
   std::vector<std::string> who;              // likewise: "100 (sh)"
   std::vector<std::size_t> with_threads;     // leaders of several threads that run
+  // Leaders of processes that are stopped, with what each is to be; in tree order.
+  struct Stopped {
+    std::size_t leader = 0;
+    std::vector<std::pair<std::uint64_t, host::ThreadPlace>> places;  // by where its part begins
+    std::uint64_t child_action = 0;  // of SIGCHLD, to be set; 0: no need
+  };
+  std::vector<Stopped> stopped;
+  std::size_t silent = 0;  // processes that run, and are not told of stops until settle()
   std::uint64_t code = 0;
   std::size_t tasks = 0;
   int first_fd = 0;
+
+  void add_stopped(const ProcessCompiler& compiler, std::size_t leader,
+                   const std::vector<std::pair<std::uint64_t, std::size_t>>& parts);
+  void open_gate(std::uint32_t to) const;
 };
 
 namespace {
@@ -153,7 +166,7 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   const int first_fd = highest_fd(image) + 1;
   CKPT_CHECK(raise_limit(first_fd + 16));
   auto impl = std::make_unique<Impl>(
-      Impl{{}, OpenedFiles(first_fd), nullptr, {}, {}, {}, {}, {}, 0, 0, first_fd});
+      Impl{{}, OpenedFiles(first_fd), nullptr, {}, {}, {}, {}, {}, {}, 0, 0, 0, first_fd});
   const std::uint64_t size = region_size(image, pages);
   CKPT_TRY(const std::uint64_t hole, find_hole(image, size));
   CKPT_TRY(impl->region, SharedRegion::map(hole, size));
@@ -192,11 +205,16 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
     const bool threads = i + 1 < n && forest.leader[i + 1] == i;
     if (!forest.is_leader(i) || (image.zombie(i) && !threads)) continue;
     impl->who[i] = task_text(image, forest, i);
-    CKPT_TRY(Program program, ProcessCompiler(context, i).compile());
+    ProcessCompiler compiler(context, i);
+    CKPT_TRY(Program program, compiler.compile());
     impl->reports[i] = impl->region.make<host::StubReport>();
     impl->programs[i] = program.finish(impl->region);
     impl->names[i] = program.take_names();
-    if (threads && image.tasks[i].state != format::kTaskStopped) impl->with_threads.push_back(i);
+    if (compiler.stopped())
+      impl->add_stopped(compiler, i, program.parts_at(impl->programs[i]));
+    else if (compiler.awaits_stops())
+      ++impl->silent;
+    if (threads && !compiler.stopped()) impl->with_threads.push_back(i);
   }
   return Rebirth(std::move(impl));
 }
@@ -253,13 +271,55 @@ std::size_t Rebirth::wait_ready(std::size_t known, int timeout_ms) const noexcep
   return __atomic_load_n(ready, __ATOMIC_ACQUIRE);
 }
 
-void Rebirth::release() noexcept {
-  impl_->files.close_all();
-  __atomic_store_n(&impl_->words->gate, 1, __ATOMIC_RELEASE);
-  ::syscall(SYS_futex, &impl_->words->gate, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
+void Rebirth::Impl::add_stopped(const ProcessCompiler& compiler, std::size_t leader,
+                                const std::vector<std::pair<std::uint64_t, std::size_t>>& parts) {
+  Stopped s;
+  s.leader = leader;
+  s.places.emplace_back(programs[leader], compiler.place(leader));
+  for (const auto& [entry, i] : parts)
+    s.places.emplace_back(entry, compiler.place(compiler.tasks()[i]));
+  if (compiler.awaits_stops()) s.child_action = compiler.child_action();
+  stopped.push_back(std::move(s));
 }
 
-Status Rebirth::finish(const std::function<pid_t(std::size_t task)>& pid_of) {
+void Rebirth::Impl::open_gate(std::uint32_t to) const {
+  __atomic_store_n(&words->gate, to, __ATOMIC_RELEASE);
+  ::syscall(SYS_futex, &words->gate, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
+}
+
+// Children before parents: these are told of stops again once theirs have stopped.
+Status Rebirth::settle(const PidOf& pid_of) {
+  for (auto s = impl_->stopped.rbegin(); s != impl_->stopped.rend(); ++s) {
+    host::StoppedProcess to;
+    to.place = [&](const user_regs_struct& now) -> const host::ThreadPlace* {
+      const auto after = std::upper_bound(
+          s->places.begin(), s->places.end(), now.r12,
+          [](std::uint64_t entry, const auto& place) { return entry < place.first; });
+      return after == s->places.begin() ? nullptr : &std::prev(after)->second;
+    };
+    if (s->child_action != 0)
+      to.calls.push_back({SYS_rt_sigaction, host::kStubResult, {SIGCHLD, s->child_action, 0, 8}});
+    to.unmapped = impl_->region.begin();
+    to.unmapped_size = impl_->region.size();
+    CKPT_CHECK(host::place_stopped(pid_of(s->leader), to));
+  }
+  if (impl_->silent == 0) return {};
+  impl_->open_gate(1);
+  constexpr int kPatience = 100, kMilliseconds = 100;
+  const std::size_t all = impl_->tasks + impl_->silent;
+  std::size_t ready = wait_ready(all, 0);
+  for (int i = 0; i < kPatience && ready != all; ++i) ready = wait_ready(ready, kMilliseconds);
+  if (ready != all)
+    return cannot("cannot restore", "a parent of a stopped process does not go on", {}, ETIMEDOUT);
+  return {};
+}
+
+void Rebirth::release() noexcept {
+  impl_->files.close_all();
+  impl_->open_gate(2);
+}
+
+Status Rebirth::finish(const PidOf& pid_of) {
   for (const std::size_t task : impl_->with_threads)
     CKPT_CHECK(host::remove_mapping(pid_of(task), impl_->region.begin(), impl_->region.size()));
   return {};

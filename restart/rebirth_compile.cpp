@@ -78,6 +78,21 @@ Error ProcessCompiler::cannot_restore(const std::string& why, const std::string&
                 err);
 }
 
+bool ProcessCompiler::stopped() const {
+  return c_.image.tasks[first_].state == format::kTaskStopped;
+}
+
+bool ProcessCompiler::awaits_stops() const {
+  const auto leader = static_cast<std::uint32_t>(leader_);
+  for (std::uint32_t child = c_.forest.first_child(leader); child < c_.forest.end[leader];
+       child = c_.forest.end[child]) {
+    const bool threads = child + 1 < c_.forest.size() && c_.forest.leader[child + 1] == child;
+    const std::uint32_t window = c_.image.zombie(child) && threads ? child + 1 : child;
+    if (c_.image.tasks[window].state == format::kTaskStopped) return true;
+  }
+  return false;
+}
+
 Result<Program> ProcessCompiler::compile() {
   const std::uint64_t all = ~0ULL;
   p_.call("block signals", SYS_rt_sigprocmask,
@@ -86,7 +101,7 @@ Result<Program> ProcessCompiler::compile() {
   const auto first = static_cast<std::uint64_t>(c_.first_fd);
   p_.call("close descriptors", SYS_close_range, {0, first - 1, 0});
   leave_old_memory();
-  if (tasks_.size() == 1) CKPT_CHECK(leave_through_slack(leader_));
+  if (tasks_.size() == 1 && !stopped()) CKPT_CHECK(leave_through_slack(leader_));
   const format::Signal& g = signal_.signal;
   if (g.oom_score_adj != c_.inherited.oom_score_adj)
     write_file("set oom_score_adj", "/proc/self/oom_score_adj",

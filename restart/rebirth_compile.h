@@ -9,6 +9,7 @@
 #include <map>
 #include <set>
 
+#include "core/host/place.h"
 #include "restart/rebirth.h"
 #include "restart/rebirth_files.h"
 #include "restart/rebirth_pages.h"
@@ -18,8 +19,10 @@ namespace ckpt::restart {
 
 // What all tasks share while they are reborn; at the region's beginning.
 struct RebirthWords {
-  std::uint32_t gate = 0;   // 1: go on
-  std::uint32_t ready = 0;  // processes at the gate; counts up
+  // 1: who is to be stopped is, and parents may be told of stops again; 2: go on.
+  std::uint32_t gate = 0;
+  // Tasks that have come to the gate, and then parents that may be told; counts up.
+  std::uint32_t ready = 0;
   std::uint32_t pad[14] = {};
 };
 
@@ -70,6 +73,14 @@ class ProcessCompiler {
  public:
   ProcessCompiler(CompileContext& context, std::size_t leader);
   Result<Program> compile();
+  [[nodiscard]] const std::vector<std::size_t>& tasks() const { return tasks_; }
+  [[nodiscard]] bool stopped() const;
+  // Its children are to be stopped, and tell it so: it must not notice.
+  [[nodiscard]] bool awaits_stops() const;
+  // Where its own disposition of SIGCHLD lies; after compile().
+  [[nodiscard]] std::uint64_t child_action() const;
+  // For a process that is stopped.
+  [[nodiscard]] host::ThreadPlace place(std::size_t task) const;
 
  private:
   [[nodiscard]] Error cannot_restore(const std::string& why, const std::string& hint = {},
@@ -95,7 +106,7 @@ class ProcessCompiler {
   Status pending(std::size_t task, const std::vector<format::Siginfo>& queue, bool shared);
   void timers();
   Status credentials(std::size_t task);
-  void arrive();
+  void arrive(std::size_t task);
   Status come_alive(std::size_t task);
 
   // rebirth_children.cpp
@@ -118,6 +129,7 @@ class ProcessCompiler {
   const format::ImageMm& mm_;
   const format::ImageSighand& sighand_;
   const format::ImageSignal& signal_;
+  std::uint64_t actions_ = 0;  // the dispositions
   Program p_;
 };
 

@@ -20,6 +20,12 @@ namespace {
 
 constexpr int kTimerCreateRestoreIds = 77;  // prctl(2), Linux 6.15
 
+struct AltStack {  // stack_t
+  std::uint64_t sp;
+  std::uint32_t flags, pad;
+  std::uint64_t size;
+};
+
 struct Interval {
   std::uint64_t interval_s, interval_us, value_s, value_us;
 };
@@ -41,12 +47,21 @@ void ProcessCompiler::write_file(const char* what, const char* path, const std::
 }
 
 void ProcessCompiler::dispositions() {
-  const std::uint64_t at =
+  actions_ =
       c_.region.put(sighand_.actions.data(), sighand_.actions.size() * sizeof(format::Sigaction));
   for (std::uint64_t s = 1; s <= format::kSignals; ++s)
     if (s != SIGKILL && s != SIGSTOP)
       p_.call("set the disposition of signal", SYS_rt_sigaction,
-              {s, at + (s - 1) * sizeof(format::Sigaction), 0, 8}, host::kStubMust, s);
+              {s, actions_ + (s - 1) * sizeof(format::Sigaction), 0, 8}, host::kStubMust, s);
+  if (!awaits_stops()) return;
+  format::Sigaction silent = sighand_.actions[SIGCHLD - 1];
+  silent.flags = silent.flags | SA_NOCLDSTOP;
+  p_.call("set the disposition of signal", SYS_rt_sigaction,
+          {SIGCHLD, c_.region.put(&silent, sizeof silent), 0, 8}, host::kStubMust, SIGCHLD);
+}
+
+std::uint64_t ProcessCompiler::child_action() const {
+  return actions_ + (SIGCHLD - 1) * sizeof(format::Sigaction);
 }
 
 Status ProcessCompiler::limits() {
@@ -242,16 +257,31 @@ Status ProcessCompiler::credentials(std::size_t task) {
 }
 
 Status ProcessCompiler::come_alive(std::size_t task) {
-  arrive();
+  // The frame of sigreturn holds it as well, but who is stopped never comes to that.
+  const format::Thread& t = c_.image.process.threads[task].thread;
+  const AltStack stack{t.altstack_sp, t.altstack_flags, 0, t.altstack_size};
+  if (stopped())
+    p_.call("set the alternate stack", SYS_sigaltstack, {c_.region.put(&stack, sizeof stack), 0});
+  arrive(task);
   return leave(task);
 }
 
 // At the gate.
-void ProcessCompiler::arrive() {
+void ProcessCompiler::arrive(std::size_t task) {
   const std::uint64_t ready = SharedRegion::address(&c_.words.ready);
-  p_.call("arrive", host::kStubAdd, {ready, 1}, 0);
-  p_.call("arrive", SYS_futex, {ready, FUTEX_WAKE, INT32_MAX}, 0);
-  p_.call("wait", host::kStubWait, {SharedRegion::address(&c_.words.gate), 0}, 0);
+  const std::uint64_t gate = SharedRegion::address(&c_.words.gate);
+  const auto tell = [&] {
+    p_.call("arrive", host::kStubAdd, {ready, 1}, 0);
+    p_.call("arrive", SYS_futex, {ready, FUTEX_WAKE, INT32_MAX}, 0);
+  };
+  tell();
+  p_.call("wait", host::kStubWait, {gate, 0}, 0);
+  if (task == first_ && awaits_stops()) {
+    p_.call("set the disposition of signal", SYS_rt_sigaction, {SIGCHLD, child_action(), 0, 8},
+            host::kStubMust, SIGCHLD);
+    tell();
+  }
+  p_.call("wait", host::kStubWait, {gate, 1}, 0);
 }
 
 }  // namespace ckpt::restart
