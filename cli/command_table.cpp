@@ -56,7 +56,7 @@ CommandSpec restore() {
   c.name = "restore";
   c.summary = "IMAGE [--plan | --rehearse]               bring an image back";
   c.usage =
-      "IMAGE [--here | --no-pids] [--detach]\n"
+      "IMAGE [--here | --no-pids] [--detach | --shell-job]\n"
       "IMAGE (--plan | --rehearse [--touch|--eager-files]) [--here|--no-pids] [--json]";
   c.text =
       "Rehearses the restore in a simulated kernel: plans the system calls that make the tree\n"
@@ -76,14 +76,22 @@ CommandSpec restore() {
                 "with new numbers, in the present pid namespace;\n"
                 "for images with one pid namespace"},
                {0, "detach", "", "return as soon as the processes run"},
+               {0, "shell-job", "",
+                "a job whose shell is not in the image: it takes the terminal that it\n"
+                "is restored from, and the foreground, until it ends or stops"},
                {0, "eager-files", "", "reopen every file at once, not each at its first use"},
                kJson,
                kQuiet,
                kVerbose,
                kColor,
                kHelp};
-  c.exclusive = {{"plan", "rehearse", "detach"}, {"plan", "json"},    {"plan", "eager-files"},
-                 {"touch", "eager-files"},       {"here", "no-pids"}, {"quiet", "verbose"}};
+  c.exclusive = {{"plan", "rehearse", "detach"},
+                 {"plan", "json"},
+                 {"rehearse", "detach", "shell-job"},
+                 {"plan", "eager-files"},
+                 {"touch", "eager-files"},
+                 {"here", "no-pids"},
+                 {"quiet", "verbose"}};
   c.operand = "IMAGE";
   c.min_operands = c.max_operands = 1;
   return c;

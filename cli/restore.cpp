@@ -10,6 +10,7 @@
 #include "cli/image_json.h"
 #include "cli/rehearsal.h"
 #include "cli/restore_real.h"
+#include "cli/terminal.h"
 #include "cli/touch.h"
 #include "cli/tree_view.h"
 #include "restart/print_plan.h"
@@ -99,6 +100,19 @@ void show_machine(Console& console, const restart::Rehearsal& r, const Touch* to
   print_tree(console.out, console.style, facts, {console.verbose, SIZE_MAX, nullptr});
 }
 
+// A job of a terminal is taken for what it is only if that is asked for.
+Status check_job(const Arguments& a, const format::Image& image) {
+  CKPT_TRY(const restart::Forest forest, restart::make_forest(image));
+  if (a.has("shell-job") && forest.sid[0] >= 0)
+    return cannot("cannot restore the job", "the image holds the leader of its session",
+                  "restore without --shell-job");
+  if (!a.has("shell-job") && is_shell_job(image, forest))
+    return cannot("cannot restore the terminal",
+                  "it is that of a session whose leader is not in the image",
+                  "--shell-job gives the job the terminal that it is started from", ENOTTY);
+  return {};
+}
+
 // `pages`: of an image that is to be restored for real.
 Result<int> restore(Console& console, const Arguments& a, LoadedImage& loaded,
                     const restart::PageStore* pages) {
@@ -125,6 +139,7 @@ Result<int> restore(Console& console, const Arguments& a, LoadedImage& loaded,
     return here_error(taken);
   }
   if (pages) {
+    CKPT_CHECK(check_job(a, loaded.image));
     if (console.json) show_machine(console, *rehearsal, nullptr);
     console.out.flush();
     return restore_for_real(console, a, loaded, *pages);

@@ -289,9 +289,11 @@ class Compiler {
     s.new_numbers = !keeps_numbers();
     // What is outside and visible in the image is to be visible.
     const auto outside = [](Id id) { return id == kOutside; };
-    s.leads_session = s.own_init && std::any_of(f_.sid.begin(), f_.sid.end(), outside);
+    s.leads_session =
+        s.own_init && !options_.keep_session && std::any_of(f_.sid.begin(), f_.sid.end(), outside);
     s.leads_group = s.own_init && std::any_of(f_.pgid.begin(), f_.pgid.end(), outside);
     s.mount_proc = options_.mount_proc && options_.place == Place::own_namespace;
+    s.tells_stops = options_.keep_session;
     s.opens_root_ns = opens_root_ns_;
     s.keep_fds_from = static_cast<std::uint32_t>(options_.keep_fds_from);
     for (const ActorCell& a : actors_) {

@@ -176,6 +176,8 @@ class Finder {
       case FdType::pipe:
         return pipe(p, fd, f, object);
       case FdType::tty:
+        if (major(f.rdev) == 5 && minor(f.rdev) == 2)
+          add(p, object, "is the master of a pseudoterminal", "dump what runs in it");
         return;
       case FdType::eventfd:
       case FdType::signalfd:
