@@ -106,6 +106,10 @@ bool visit_record_struct(std::uint32_t type, F&& f) {
       return call(std::type_identity<FileLock>{});
     case file_state:
       return call(std::type_identity<FileState>{});
+    case space:
+      return call(std::type_identity<Space>{});
+    case task_spaces:
+      return call(std::type_identity<TaskSpaces>{});
     case tail:
       return call(std::type_identity<Tail>{});
     case container:

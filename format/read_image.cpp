@@ -48,7 +48,9 @@ Status ImageReader::advance() {
     auto next = source_.next();
     if (next.has_error()) return next.error();
     record_ = *next;
-    if (record_.type >= kFirstSkippableType && record_.type <= kLastOwnType) continue;
+    if (record_.type >= kFirstSkippableType && record_.type <= kLastOwnType &&
+        record_name(record_.type) == nullptr)
+      continue;
     if (record_.type != 0 && record_name(record_.type) == nullptr) {
       Error e = bad("a record of type " + std::to_string(record_.type) +
                     " is unknown, and must not be skipped");
@@ -317,7 +319,9 @@ Status ImageReader::check_features() {
   if (std::any_of(image_.objs.begin(), image_.objs.end(),
                   [](const TaskObjs& o) { return o.files_objref != 0; }))
     used |= kFeatureFiles;
-  const std::uint64_t said = image_.header.features & (kFeatureNestedNs | kFeatureFiles);
+  if (!image_.process.spaces.empty()) used |= kFeatureSpaces;
+  const std::uint64_t said =
+      image_.header.features & (kFeatureNestedNs | kFeatureFiles | kFeatureSpaces);
   if (used == said) return {};
   return bad("HEADER gives the features: " + feature_names(said) +
              "; but the image uses: " + feature_names(used));

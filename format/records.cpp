@@ -72,6 +72,10 @@ const char* record_name(std::uint32_t type) {
       return "FILE_LOCK";
     case RecordType::file_state:
       return "FILE_STATE";
+    case RecordType::space:
+      return "SPACE";
+    case RecordType::task_spaces:
+      return "TASK_SPACES";
     case RecordType::tail:
       return "TAIL";
     case RecordType::error:
@@ -82,10 +86,9 @@ const char* record_name(std::uint32_t type) {
 
 std::string feature_names(std::uint64_t features) {
   constexpr std::pair<std::uint64_t, const char*> kNames[] = {
-      {kFeatureNestedNs, "nested pid namespaces"},
-      {kFeatureFiles, "files"},
-      {kFeatureUnknownIds, "unknown ids"},
-      {kFeatureMemory, "memory and registers"},
+      {kFeatureNestedNs, "nested pid namespaces"}, {kFeatureFiles, "files"},
+      {kFeatureUnknownIds, "unknown ids"},         {kFeatureMemory, "memory and registers"},
+      {kFeatureSpaces, "namespaces of their own"},
   };
   std::string names;
   const auto add = [&](const std::string& name) { names += (names.empty() ? "" : ", ") + name; };

@@ -50,6 +50,8 @@ enum class RecordType : std::uint32_t {
   posix_timer = 2011,
   file_lock = 2012,
   file_state = 2013,
+  space = 2050,
+  task_spaces = 2051,
   tail = 9001,
   error = 9999,
 };
@@ -81,8 +83,9 @@ enum Feature : std::uint64_t {
   kFeatureFiles = 2,       // FILE_TABLE, FILE_DESC, FILE
   kFeatureUnknownIds = 4,  // some inner number or flag is unknown
   kFeatureMemory = 32,     // memory and registers: the records of process_records.h
+  kFeatureSpaces = 256,    // SPACE, TASK_SPACES
 };
-constexpr std::uint64_t kKnownFeatures = 7 | 32;
+constexpr std::uint64_t kKnownFeatures = 7 | 32 | 256;
 // "nested pid namespaces, files"; bits without a name as a number; "none".
 std::string feature_names(std::uint64_t features);
 

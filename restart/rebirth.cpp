@@ -62,6 +62,10 @@ std::uint64_t region_size(const format::Image& image, const PageStore& pages) {
     size += c.groups.size() * 8 * image.process.threads.size();
   for (const format::ImageFileState& s : image.process.file_states) size += s.watches.size() * 256;
   for (const format::ImageFileTable& t : image.file_tables) size += t.fds.size() * 256;
+  std::uint64_t longest = 0;  // of the names of directories
+  for (const format::ImageFs& f : image.fs)
+    longest = std::max<std::uint64_t>(longest, f.root.size() + f.cwd.size());
+  size += longest * image.process.mms.size();
   return (size + kPage - 1) & ~(kPage - 1);
 }
 
@@ -185,6 +189,8 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   CKPT_TRY(const int pages_fd, impl->files.adopt(pages.fd()));
   std::map<std::int32_t, int> shared_fds;
   std::set<std::int32_t> epolls;
+  std::set<std::uint32_t> proc_mounts;
+  CKPT_TRY(const std::vector<int> spaces, impl->files.open_spaces(image));
   for (const format::ImageShm& shm : image.process.shms) {
     CKPT_TRY(shared_fds[shm.ref], impl->files.shared_memory(shm, [&](void* memory) {
       return fill_shared(pages, shm.ref, memory);
@@ -192,9 +198,9 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   }
   const ImageIndex index(image);
   const Inherited inherited = Inherited::read();
-  CompileContext context{image,        forest,      pages,      options,   index,
-                         inherited,    impl->files, shared_fds, epolls,    impl->region,
-                         *impl->words, first_fd,    pages_fd,   impl->code};
+  CompileContext context{image,        forest,     pages,    options,   index,       inherited,
+                         impl->files,  shared_fds, epolls,   spaces,    proc_mounts, impl->region,
+                         *impl->words, first_fd,   pages_fd, impl->code};
   const std::size_t n = image.tree.size();
   impl->reports.resize(n);
   impl->programs.resize(n);

@@ -110,6 +110,7 @@ Result<Program> ProcessCompiler::compile() {
     write_file("set coredump_filter", "/proc/self/coredump_filter",
                std::to_string(g.coredump_filter.value()));
   if (tasks_.size() > 1) CKPT_CHECK(open_child_namespaces());
+  enter_spaces();  // nothing of /proc is asked for after that
   CKPT_CHECK(descriptors());
   CKPT_CHECK(mappings());
   dispositions();

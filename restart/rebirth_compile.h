@@ -61,6 +61,8 @@ struct CompileContext {
   OpenedFiles& files;
   std::map<std::int32_t, int>& shared_fds;  // by objref
   std::set<std::int32_t>& epolls;           // files that were told what to watch
+  const std::vector<int>& spaces;           // by number of SPACE, from 0; -1: the restorer's
+  std::set<std::uint32_t>& proc_mounts;     // spaces whose /proc somebody mounts
   SharedRegion& region;
   RebirthWords& words;
   int first_fd;        // descriptors of ours begin here
@@ -108,6 +110,9 @@ class ProcessCompiler {
   Status credentials(std::size_t task);
   void arrive(std::size_t task);
   Status come_alive(std::size_t task);
+
+  // rebirth_spaces.cpp
+  void enter_spaces();
 
   // rebirth_children.cpp
   Status open_child_namespaces();

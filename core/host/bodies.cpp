@@ -61,22 +61,28 @@ Status Bodies::gather_all() {
     anchors_.push_back({new Anchor, new Anchor, new Anchor});
   }
   obstacles_ = find_obstacles(tree_.snapshot(), processes_);
+  spaces_ = find_spaces(tree_.snapshot(), processes_, obstacles_);
   if (!obstacles_.empty()) return {};
   for (ProcessState& s : processes_) CKPT_CHECK(gather_inside(s));
   obstacles_ = find_obstacles(tree_.snapshot(), processes_);
   return {};
 }
 
-void Bodies::complete(core::Process& root) const {
+void Bodies::complete(core::Process& root) {
   core::for_each_process(root, [&](core::Process& p) {
     const auto found = process_of_.find(p.living_thread() ? p.living_thread()->pid->nr_at(0) : 0);
     if (found == process_of_.end()) return;
+    pid_namespaces_[processes_[found->second].snapshot->ns.pid] = p.ns();
     p.stopped = tree_.was_stopped(p.tgid->nr_at(0)) || processes_[found->second].stops;
     p.subreaper = processes_[found->second].subreaper ? core::Tri::yes : core::Tri::no;
   });
 }
 
-void Bodies::write_platform(format::RecordSink& out) {
+std::uint64_t Bodies::features() const {
+  return format::kFeatureMemory | (spaces_.all.empty() ? 0 : std::uint64_t{format::kFeatureSpaces});
+}
+
+void Bodies::write_platform(format::RecordSink& out, const core::ObjHash& objhash) {
   const ProcessState& s = processes_.front();
   format::Platform platform{};
   constexpr std::size_t kXcr0 = 464;  // in the area that ptrace(2) gives
@@ -93,6 +99,15 @@ void Bodies::write_platform(format::RecordSink& out) {
   const Slack slack = find_slack(vdso);
   std::fill(vdso.begin() + static_cast<std::ptrdiff_t>(slack.begin), vdso.end(), std::byte{0});
   write_array(out, vdso);
+  for (const SpaceState& space : spaces_.all) {
+    format::Space record{};
+    record.kind = space.kind;
+    if (space.proc_pid_ns != 0)
+      record.proc_ns = objhash.lookup(*pid_namespaces_.at(space.proc_pid_ns));
+    out.record(RecordType::space, record);
+    out.text(RecordType::string, space.nodename);
+    out.text(RecordType::string, space.domainname);
+  }
 }
 
 void Bodies::fill(const core::Task& task, format::Task& record) {
@@ -165,7 +180,8 @@ void Bodies::write_task(format::RecordSink& out, const core::Task& task, core::O
   const ProcessState& s = processes_[process];
   bool is_new = false;
   objs.mm_objref = objhash.lookup_add(*anchors_[process][0], &is_new);
-  if (is_new) {
+  const bool first = is_new;
+  if (first) {
     announce(out, format::kObjMm, objs.mm_objref);
     write_mm(out, process, objhash);
     note_files(*task.process, s);
@@ -197,6 +213,8 @@ void Bodies::write_task(format::RecordSink& out, const core::Task& task, core::O
   out.record(RecordType::signal_task, t.image.signal);
   write_pending(out, t.image.pending);
   out.record(RecordType::task_creds, creds);
+  const auto spaces = spaces_.of.find(s.snapshot->pid);
+  if (first && spaces != spaces_.of.end()) out.record(RecordType::task_spaces, spaces->second);
 }
 
 // What waits in the pipe is duplicated into a pipe of ours, and stays where it is.

@@ -38,8 +38,6 @@ class Finder {
       : snapshot_(snapshot), processes_(processes) {}
 
   std::vector<Obstacle> run() {
-    const ProcFs proc("/proc");
-    self_ = namespaces_of_self();
     for (const ProcessSnapshot& p : snapshot_.processes) {
       if (p.exiting && p.state != ProcState::zombie) add(p, "itself", "is exiting", "wait for it");
     }
@@ -59,32 +57,10 @@ class Finder {
     found_.push_back({p.pid, p.comm, std::move(object), std::move(why), std::move(hint)});
   }
 
-  static Namespaces namespaces_of_self() {
-    const ProcFs proc("/proc");
-    const auto ns = [&](const char* name) -> std::uint64_t {
-      const auto link = proc.read_link(std::string("self/ns/") + name);
-      return link.has_error() ? 0 : parse_inode_link(link.value(), name).value_or(0);
-    };
-    return {ns("pid"), ns("user"), ns("mnt"),    ns("net"),
-            ns("ipc"), ns("uts"),  ns("cgroup"), ns("time")};
-  }
-
   void process(const ProcessState& s) {
     const ProcessSnapshot& p = *s.snapshot;
-    const struct {
-      const char* name;
-      std::uint64_t own, ours;
-    } kinds[] = {{"user", p.ns.user, self_.user},  {"mount", p.ns.mnt, self_.mnt},
-                 {"network", p.ns.net, self_.net}, {"ipc", p.ns.ipc, self_.ipc},
-                 {"uts", p.ns.uts, self_.uts},     {"cgroup", p.ns.cgroup, self_.cgroup},
-                 {"time", p.ns.time, self_.time}};
-    for (const auto& kind : kinds)
-      if (kind.own != kind.ours)
-        add(p, std::string(kind.name) + " namespace", "is not the one ckpt runs in",
-            "run ckpt in it: nsenter(1)");
     if (p.seccomp.value_or(0) != 0) add(p, "seccomp", "a filter is in force", "");
     if (p.cwd_deleted) add(p, "working directory", "was deleted", "");
-    if (p.root != "/") add(p, "root directory", "is " + p.root + " (chroot)", "");
     if (s.mm.mm.vdso == 0) add(p, "vdso", "it has none", "");
     for (const Mapping& m : s.mappings)
       if (m.name == "[vdso]" && m.has("sl")) add(p, "vdso", "is sealed", "");
@@ -255,7 +231,6 @@ class Finder {
 
   const TreeSnapshot& snapshot_;
   const std::vector<ProcessState>& processes_;
-  Namespaces self_;
   std::vector<Obstacle> found_;
 };
 
