@@ -63,7 +63,9 @@ CommandSpec restore() {
       "again, carries them out there, and compares what comes out with the image. Then it does so\n"
       "for real, waits for the root process, and exits with its status (128+N if signal N ended\n"
       "it; its own failures are 125). Of an image without memory, as a history's, the rehearsed\n"
-      "machine is the result; it is shown. Root is needed, or CAP_SYS_ADMIN.";
+      "machine is the result; it is shown. A user who is not root restores processes of his own, "
+      "in\n"
+      "a new user namespace; with --here that takes CAP_CHECKPOINT_RESTORE.";
   c.options = {{0, "plan", "", "print the steps and what would go wrong; change nothing"},
                {0, "rehearse", "", "stop after the rehearsal and show the tree"},
                {0, "touch", "",
@@ -86,7 +88,6 @@ CommandSpec restore() {
                kColor,
                kHelp};
   c.exclusive = {{"plan", "rehearse", "detach"},
-                 {"plan", "json"},
                  {"rehearse", "detach", "shell-job"},
                  {"plan", "eager-files"},
                  {"touch", "eager-files"},

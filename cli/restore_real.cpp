@@ -1,5 +1,6 @@
 #include "cli/restore_real.h"
 
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include "cli/terminal.h"
 #include "restart/host_executor_rebirth.h"
 #include "restart/planner.h"
+#include "restart/rootless.h"
 
 namespace ckpt::cli {
 
@@ -19,11 +21,11 @@ namespace {
 constexpr int kPassedOn[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
                              SIGUSR2, SIGALRM, SIGCONT, SIGWINCH};
 
-Place place_of(const Arguments& a) {
+}  // namespace
+
+restart::HostOptions::Place place_of(const Arguments& a) {
   return a.has("here") ? Place::here : a.has("no-pids") ? Place::new_numbers : Place::own_namespace;
 }
-
-}  // namespace
 
 Result<int> restore_for_real(const Console& console, const Arguments& a, const LoadedImage& loaded,
                              const restart::PageStore& pages) {
@@ -32,6 +34,12 @@ Result<int> restore_for_real(const Console& console, const Arguments& a, const L
   options.place = place_of(a);
   options.detach = a.has("detach");
   options.keep_session = a.has("shell-job");
+  if (restart::is_rootless(options.place)) {
+    CKPT_TRY(options.groups, restart::enter_user_namespace());
+    console.note("without privileges: in a new user namespace");
+  } else {
+    ::prctl(PR_SET_DUMPABLE, 1);  // a file capability has made our files in /proc root's
+  }
   std::optional<Terminal> terminal;
   pid_t group = 0;
   if (options.keep_session) {

@@ -47,7 +47,8 @@ Result<HostTree> restore_processes(const format::Image& image, const Plan& plan,
                                    const PageStore& pages, const RealOptions& real) {
   CKPT_TRY(const Forest forest, make_forest(image));
   CKPT_TRY(Rebirth rebirth,
-           Rebirth::prepare(image, forest, pages, {real.place != HostOptions::Place::new_numbers}));
+           Rebirth::prepare(image, forest, pages,
+                            {real.place != HostOptions::Place::new_numbers, real.groups}));
   HostOptions options;
   options.place = real.place;
   options.keep_session = real.keep_session;

@@ -11,7 +11,8 @@ namespace ckpt::restart {
 struct RealOptions {
   HostOptions::Place place = HostOptions::Place::own_namespace;
   bool detach = false;
-  bool keep_session = false;  // as HostOptions'
+  bool keep_session = false;                         // as HostOptions'
+  std::optional<std::vector<std::uint32_t>> groups;  // as RebirthOptions'
   // Called when each process is in its place and none runs yet; with the root, as we see it.
   std::function<void(pid_t root)> on_placed;
 };

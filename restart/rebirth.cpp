@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <linux/futex.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -16,6 +15,7 @@
 #include "core/host/proc_fs.h"
 #include "core/host/process_state.h"
 #include "restart/rebirth_compile.h"
+#include "restart/requirements.h"
 
 namespace ckpt::restart {
 
@@ -94,29 +94,11 @@ Result<std::uint64_t> find_hole(const format::Image& image, std::uint64_t size) 
   return cannot("cannot restore", "no address range is free in all processes", {}, ENOMEM);
 }
 
-std::uint64_t processor_features() {
-  std::uint32_t low = 0, high = 0;
-  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  return std::uint64_t{high} << 32 | low;
-}
-
 // Memory and registers mean something only where vdso and processor are alike.
 Status check_platform(const format::Image& image) {
-  const format::Platform& p = image.process.platform;
-  const std::uint64_t missing = p.xstate_features & ~processor_features();
-  if (missing != 0)
-    return cannot(
-        "cannot restore",
-        "this processor lacks register sets that the image uses: bits " + std::to_string(missing),
-        "restore on a processor like the one it was dumped on", ENOTSUP);
-  const auto* const own = reinterpret_cast<const std::byte*>(::getauxval(AT_SYSINFO_EHDR));
-  const std::vector<std::byte>& theirs = image.process.vdso;
-  const host::Slack slack = host::find_slack(theirs);
-  if (own && slack.size() > 0 &&
-      std::equal(theirs.begin(), theirs.begin() + static_cast<std::ptrdiff_t>(slack.begin), own))
-    return {};
-  return cannot("cannot restore", "the vdso of this kernel is not the one of the image",
-                "restore under Linux " + image.release + ", as it was built there", ENOTSUP);
+  const auto unmet = unmet_platform(image);
+  if (unmet.empty()) return {};
+  return cannot("cannot restore", unmet.front().what, unmet.front().hint, ENOTSUP);
 }
 
 int highest_fd(const format::Image& image) {
@@ -197,7 +179,8 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
     }));
   }
   const ImageIndex index(image);
-  const Inherited inherited = Inherited::read();
+  Inherited inherited = Inherited::read();
+  if (options.groups) inherited.groups = *options.groups;
   CompileContext context{image,        forest,     pages,    options,   index,       inherited,
                          impl->files,  shared_fds, epolls,   spaces,    proc_mounts, impl->region,
                          *impl->words, first_fd,   pages_fd, impl->code};

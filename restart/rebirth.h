@@ -29,6 +29,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "restart/forest.h"
 
@@ -40,6 +41,8 @@ struct RebirthOptions {
   // Threads get the numbers that the image gives them, at every level of namespaces; else the
   // kernel chooses (restore --no-pids).
   bool keep_numbers = true;
+  // The supplementary groups that the supervisor has, where they cannot be asked for any more.
+  std::optional<std::vector<std::uint32_t>> groups;
 };
 
 class Rebirth {

@@ -121,6 +121,24 @@ class Real(RealCase):
         self.fails(1, "restore", "--here", "--detach", "i.ckpt", says="taken")
         self.assertIsNone(p.poll())
 
+    def test_conflicts_are_listed_at_once(self):
+        """Numbers, files: all of it before anything is made, and by --plan as well."""
+        with open(self.path("data"), "w", encoding="utf-8") as f:
+            f.write("data")
+        p = self.start("sh", "-c", "exec 3< data; " + COUNT)
+        self.grows()
+        self.ok("dump", "--pid", p.pid, "--leave-running", "-o", "i.ckpt")
+        os.remove(self.path("data"))
+        for args in (("--plan",), ()):
+            done = self.fails(1 if args else 125, "restore", "--here", *args, "i.ckpt",
+                              says="another kind")
+            said = done.out + done.err
+            self.assertRegex(said, rf"{p.pid} by process {p.pid}")
+            self.assertRegex(said, r"/data: ")
+        done = self.fails(1, "restore", "--plan", "--json", "--here", "i.ckpt")
+        self.assertLessEqual({"number", "file"}, {c["kind"] for c in done.json["conflicts"]})
+        self.stop()
+
     def test_detach_needs_memory(self):
         self.image()
         self.fails(1, "restore", "--detach", "t.ckpt", says="holds no memory")
