@@ -3,6 +3,7 @@
 
 Needs root, and a kernel that lets ckpt read and write memory; skipped otherwise.
 """
+import ctypes
 import os
 import re
 import signal
@@ -110,7 +111,7 @@ class Real(RealCase):
         self.grows()
         self.assertTrue(os.path.exists(f"/proc/{init}"))
         self.stop()
-        self.until(lambda: not os.path.exists(f"/proc/{init}"))
+        self.until(lambda: self.gone(int(init)))
         self.counts()
 
     def test_own_failures_are_125(self):
