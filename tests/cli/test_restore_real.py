@@ -3,7 +3,6 @@
 
 Needs root, and a kernel that lets ckpt read and write memory; skipped otherwise.
 """
-import ctypes
 import os
 import re
 import signal

@@ -223,8 +223,8 @@ const Damage kDamages[] = {
     {"does not announce memory",
      [](auto& r) {
        at<Header>(r, R::header).features = kFeatureFiles;
-       r.all.erase(r.all.begin() + static_cast<std::ptrdiff_t>(r.find(R::platform)) + 1);
-       r.erase(R::platform);
+       const auto at_platform = r.all.begin() + static_cast<std::ptrdiff_t>(r.find(R::platform));
+       r.all.erase(at_platform, r.all.begin() + static_cast<std::ptrdiff_t>(r.find(R::task)));
      }},
     {"unknown kind 5", [](auto& r) { at<Space>(r, R::space).kind = 5; }},
     {"unknown kind 0", [](auto& r) { at<Space>(r, R::space).kind = 0; }},
