@@ -96,7 +96,8 @@ class Terminal(RealCase):
         shell, master, job = self.start_in_terminal("first", "python3", "-c", JOB)
         os.write(master, b"one\n")
         self.expect(master, f"got one {job} True")
-        self.ok("dump", "--pid", job, "-o", "i.ckpt")
+        done = self.ok("dump", "--pid", job, "-o", "i.ckpt")
+        self.assertIn("--shell-job", done.err)
         shell.wait(timeout=30)
         self.assertEqual(self.log("first")[-1], f"status {-signal.SIGKILL}")
         return job
