@@ -56,14 +56,16 @@ CommandSpec restore() {
   c.name = "restore";
   c.summary = "IMAGE [--plan | --rehearse]               bring an image back";
   c.usage =
-      "IMAGE [--here | --no-pids] [--detach]\n"
+      "IMAGE [--here | --no-pids] [--detach | --shell-job]\n"
       "IMAGE (--plan | --rehearse [--touch|--eager-files]) [--here|--no-pids] [--json]";
   c.text =
       "Rehearses the restore in a simulated kernel: plans the system calls that make the tree\n"
       "again, carries them out there, and compares what comes out with the image. Then it does so\n"
       "for real, waits for the root process, and exits with its status (128+N if signal N ended\n"
       "it; its own failures are 125). Of an image without memory, as a history's, the rehearsed\n"
-      "machine is the result; it is shown. Root is needed, or CAP_SYS_ADMIN.";
+      "machine is the result; it is shown. A user who is not root restores processes of his own, "
+      "in\n"
+      "a new user namespace; with --here that takes CAP_CHECKPOINT_RESTORE.";
   c.options = {{0, "plan", "", "print the steps and what would go wrong; change nothing"},
                {0, "rehearse", "", "stop after the rehearsal and show the tree"},
                {0, "touch", "",
@@ -76,14 +78,21 @@ CommandSpec restore() {
                 "with new numbers, in the present pid namespace;\n"
                 "for images with one pid namespace"},
                {0, "detach", "", "return as soon as the processes run"},
+               {0, "shell-job", "",
+                "a job whose shell is not in the image: it takes the terminal that it\n"
+                "is restored from, and the foreground, until it ends or stops"},
                {0, "eager-files", "", "reopen every file at once, not each at its first use"},
                kJson,
                kQuiet,
                kVerbose,
                kColor,
                kHelp};
-  c.exclusive = {{"plan", "rehearse", "detach"}, {"plan", "json"},    {"plan", "eager-files"},
-                 {"touch", "eager-files"},       {"here", "no-pids"}, {"quiet", "verbose"}};
+  c.exclusive = {{"plan", "rehearse", "detach"},
+                 {"rehearse", "detach", "shell-job"},
+                 {"plan", "eager-files"},
+                 {"touch", "eager-files"},
+                 {"here", "no-pids"},
+                 {"quiet", "verbose"}};
   c.operand = "IMAGE";
   c.min_operands = c.max_operands = 1;
   return c;

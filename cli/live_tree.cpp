@@ -1,5 +1,6 @@
 #include "cli/live_tree.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <ctime>
 
@@ -48,7 +49,16 @@ Result<std::unique_ptr<LiveTree>> LiveTree::capture(const Console& console, pid_
 }
 
 Result<DumpSource> LiveTree::source(const Console& console) {
-  CKPT_TRY(DumpSource source, mirrored(console, tree_->snapshot()));
+  const host::TreeSnapshot& snapshot = tree_->snapshot();
+  const bool has_terminal =
+      std::any_of(snapshot.files.begin(), snapshot.files.end(),
+                  [](const host::OpenFile& f) { return f.type == host::FdType::tty; });
+  const bool has_leader = std::any_of(
+      snapshot.processes.begin(), snapshot.processes.end(),
+      [&](const host::ProcessSnapshot& p) { return p.pid == snapshot.processes.front().sid; });
+  if (has_terminal && !has_leader)
+    console.note("a job of a terminal whose session goes on: restore it with --shell-job");
+  CKPT_TRY(DumpSource source, mirrored(console, snapshot));
   CKPT_CHECK(bodies_->complete(*source.root));
   source.bodies = bodies_.get();
   return source;

@@ -1,13 +1,12 @@
 // ckpt restore: plans, rehearses, and brings the processes back if the image holds what that takes.
 #include <algorithm>
-#include <cerrno>
 #include <optional>
 
 #include "cli/commands.h"
-#include "cli/file_findings.h"
-#include "cli/here_check.h"
+#include "cli/conflicts.h"
 #include "cli/image_io.h"
 #include "cli/image_json.h"
+#include "cli/plan_json.h"
 #include "cli/rehearsal.h"
 #include "cli/restore_real.h"
 #include "cli/touch.h"
@@ -19,34 +18,24 @@ namespace ckpt::cli {
 
 namespace {
 
-// A line for each difference; one for files that were opened several times. Those that a restore
-// could not give back come first.
-std::vector<std::string> file_lines(const format::Image& image,
-                                    const std::vector<ChangedFile>& changed, bool fatal) {
+// A line for each difference that a restore can live with; one for files that were opened several
+// times.
+std::vector<std::string> changed_lines(const format::Image& image,
+                                       const std::vector<ChangedFile>& changed) {
   std::vector<std::string> lines;
   for (const ChangedFile& c : changed)
     for (const host::FileFinding& f : c.findings)
-      if (f.fatal == fatal) lines.push_back(image.files[c.file].path + ": " + f.message());
+      if (!f.fatal) lines.push_back(image.files[c.file].path + ": " + f.message());
   std::sort(lines.begin(), lines.end());
   lines.erase(std::unique(lines.begin(), lines.end()), lines.end());
   return lines;
 }
 
-Error files_error(const std::vector<std::string>& lines) {
-  return cannot("cannot restore these files",
-                lines.front() +
-                    (lines.size() > 1 ? "; and " + std::to_string(lines.size() - 1) + " more" : ""),
-                "", ENOENT);
-}
-
-Error here_error(const std::vector<TakenNumber>& taken) {
-  constexpr std::size_t kNamed = 3;
-  std::string list;
-  for (std::size_t i = 0; i < std::min(taken.size(), kNamed); ++i)
-    list += (i ? "; " : "") + std::to_string(taken[i].nr) + " by " + taken[i].by;
-  if (taken.size() > kNamed) list += "; and " + std::to_string(taken.size() - kNamed) + " more";
-  return cannot("cannot restore here", count_of(taken.size(), "number") + " taken: " + list,
-                "end these processes, or restore without --here", EEXIST);
+std::vector<std::string> lines_of(const std::vector<Conflict>& conflicts, const char* kind) {
+  std::vector<std::string> lines;
+  for (const Conflict& c : conflicts)
+    if (std::string_view(c.kind) == kind) lines.push_back(c.what);
+  return lines;
 }
 
 void list(Out& out, const Style& style, const char* heading,
@@ -56,16 +45,28 @@ void list(Out& out, const Style& style, const char* heading,
   for (const std::string& line : lines) out << "  " << printable(line) << "\n";
 }
 
-std::vector<std::string> taken_lines(const std::vector<TakenNumber>& taken) {
-  std::vector<std::string> lines;
-  for (const TakenNumber& t : taken) lines.push_back(std::to_string(t.nr) + " by " + t.by);
-  return lines;
+void print_conflicts(Console& console, const std::vector<Conflict>& conflicts) {
+  static const struct {
+    const char *kind, *heading;
+  } kKinds[] = {{"processor", "What this processor lacks:"},
+                {"kernel", "What this kernel lacks:"},
+                {"privilege", "What is not permitted:"},
+                {"number", "Numbers that are taken:"},
+                {"terminal", "Terminals:"},
+                {"file", "Files that cannot be reopened as they were:"}};
+  for (const auto& k : kKinds)
+    list(console.out, console.style, k.heading, lines_of(conflicts, k.kind));
 }
 
-Result<int> show_plan(Console& console, const LoadedImage& loaded,
-                      const std::vector<TakenNumber>& taken) {
+// The plan is rehearsed, too, whatever is in the way.
+Result<int> show_plan(Console& console, const Arguments& a, const LoadedImage& loaded) {
+  boost::json::object json;
   restart::RehearsalOptions options;
   options.on_plan = [&](const restart::Plan& plan) {
+    if (console.json) {
+      json = plan_json(loaded.image, plan);
+      return;
+    }
     restart::print_plan(loaded.image, plan,
                         [&](std::string_view line) { console.out << printable(line) << "\n"; });
     console.out.flush();
@@ -73,14 +74,21 @@ Result<int> show_plan(Console& console, const LoadedImage& loaded,
   const auto rehearsal = rehearse(console, loaded, std::move(options));
   if (rehearsal.has_error()) return rehearsal.error();
   const auto changed = changed_files(loaded.image);
-  const auto missing = file_lines(loaded.image, changed, true);
-  const auto different = file_lines(loaded.image, changed, false);
-  list(console.out, console.style, "Files that cannot be reopened as they were:", missing);
-  list(console.out, console.style, "Files that have changed since:", different);
-  list(console.out, console.style, "Numbers that are taken:", taken_lines(taken));
-  if (!taken.empty()) return here_error(taken);
-  if (!missing.empty()) return files_error(missing);
-  console.out << "\n" << console.style.green("Rehearsed: nothing would go wrong.") << "\n";
+  CKPT_TRY(const std::vector<Conflict> conflicts, find_conflicts(a, loaded.image, changed));
+  if (console.json) {
+    add_conflicts(json, conflicts, changed_lines(loaded.image, changed));
+    std::string text = boost::json::serialize(json);
+    console.json_open = !conflicts.empty();
+    if (console.json_open) text.pop_back();
+    console.out << text << (console.json_open ? ", " : "\n");
+  } else {
+    print_conflicts(console, conflicts);
+    list(console.out, console.style,
+         "Files that have changed since:", changed_lines(loaded.image, changed));
+  }
+  if (!conflicts.empty()) return conflicts_error(conflicts);
+  if (!console.json)
+    console.out << "\n" << console.style.green("Rehearsed: nothing would go wrong.") << "\n";
   return 0;
 }
 
@@ -107,9 +115,7 @@ Result<int> restore(Console& console, const Arguments& a, LoadedImage& loaded,
     CKPT_TRY(loaded.image, restart::renumber(loaded.image));
     console.note("with new numbers: those shown are the rehearsal's");
   }
-  std::vector<TakenNumber> taken;
-  if (a.has("here")) taken = taken_numbers(loaded.image);
-  if (a.has("plan")) return show_plan(console, loaded, taken);
+  if (a.has("plan")) return show_plan(console, a, loaded);
   restart::RehearsalOptions options;
   options.eager_files = a.has("eager-files");
   std::optional<Touch> touch;
@@ -120,9 +126,12 @@ Result<int> restore(Console& console, const Arguments& a, LoadedImage& loaded,
                count_of(rehearsal->steps, "step") + ", " +
                count_of(rehearsal->ghosts.size(), "ghost") +
                "; the machine that came out is that of the image");
-  if (!taken.empty()) {
-    for (const std::string& line : taken_lines(taken)) console.note("taken: " + line);
-    return here_error(taken);
+  if (pages || a.has("here")) {
+    const auto changed = pages ? changed_files(loaded.image) : std::vector<ChangedFile>();
+    CKPT_TRY(const std::vector<Conflict> conflicts, find_conflicts(a, loaded.image, changed));
+    for (const Conflict& c : conflicts)
+      console.note((c.kind == std::string_view("number") ? "taken" : c.kind) + (": " + c.what));
+    if (!conflicts.empty()) return conflicts_error(conflicts);
   }
   if (pages) {
     if (console.json) show_machine(console, *rehearsal, nullptr);

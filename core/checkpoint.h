@@ -30,8 +30,10 @@ struct Origin {
 class TaskBodies {
  public:
   virtual ~TaskBodies() = default;
-  // PLATFORM.
-  virtual void write_platform(format::RecordSink& out) = 0;
+  // Feature bits of what is written here.
+  [[nodiscard]] virtual std::uint64_t features() const = 0;
+  // PLATFORM and what stands before the tasks.
+  virtual void write_platform(format::RecordSink& out, const ObjHash& objhash) = 0;
   // Fields of TASK that the model does not have. For living tasks.
   virtual void fill(const Task& task, format::Task& record) = 0;
   // The objects not seen before and the thread's records, for a living task; sets its references.

@@ -19,7 +19,7 @@ Status Checkpoint::write(RecordSink& out) {
   write_pids(out);
   write_tree(out);
   write_namespaces(out);
-  if (options_.bodies) options_.bodies->write_platform(out);
+  if (options_.bodies) options_.bodies->write_platform(out, objhash_);
   for_each_ahead(
       order_, [](const Process& p) { __builtin_prefetch(p.leader); },
       [&](const Process& p) {

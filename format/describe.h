@@ -110,6 +110,10 @@ bool visit_record_struct(std::uint32_t type, F&& f) {
       return call(std::type_identity<FileLock>{});
     case socket_pair:
       return call(std::type_identity<SocketPair>{});
+    case space:
+      return call(std::type_identity<Space>{});
+    case task_spaces:
+      return call(std::type_identity<TaskSpaces>{});
     case tail:
       return call(std::type_identity<Tail>{});
     case container:

@@ -63,6 +63,8 @@ class ImageReader {
 
   // read_process.cpp
   Status read_platform();
+  Status read_space();
+  Status read_task_spaces();
   Status take_bytes(std::size_t least, std::size_t most, std::vector<std::byte>& out);
   template <class T>
   Status take_array(std::size_t count, std::vector<T>& out);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "format/record_io.h"
@@ -74,9 +75,16 @@ struct ImageFileState {
   std::vector<EpollWatch> watches;
 };
 
+struct ImageSpace {
+  Space space{};
+  std::string nodename, domainname;
+};
+
 struct ProcessImage {
   Platform platform{};
   std::vector<std::byte> vdso;
+  std::vector<ImageSpace> spaces;                             // number 1 is [0]
+  std::unordered_map<std::uint32_t, TaskSpaces> task_spaces;  // by index in tree; others: all 0
   std::vector<ImageMm> mms;
   std::vector<ImageShm> shms;
   std::vector<ImageSighand> sighands;

@@ -243,6 +243,29 @@ struct EpollWatch {
 BOOST_DESCRIBE_STRUCT(EpollWatch, (), (fd, events, data))
 constexpr std::uint32_t kMaxWatches = 1U << 20;
 
+// SPACE: a namespace that is not the restorer's, and is made anew. The first has number 1. Followed
+// by two STRINGs: host name and domain name, empty unless it is of that kind.
+struct Space {
+  u32le kind;     // SpaceKind
+  s32le proc_ns;  // mount: the PID_NS that its /proc shows; 0: it has the /proc of all others
+};
+BOOST_DESCRIBE_STRUCT(Space, (), (kind, proc_ns))
+enum SpaceKind : std::uint32_t {
+  kSpaceMount = 1,  // with the restorer's mounts, but for /proc
+  kSpaceUts = 2,
+  kSpaceIpc = 3,  // empty
+  kSpaceCgroup = 4,
+};
+constexpr std::size_t kSpaceKinds = 4;
+
+// TASK_SPACES: of a process, with the first of its tasks that lives. Numbers of SPACEs, each of its
+// kind; 0: the restorer's.
+struct TaskSpaces {
+  u32le mount, uts, ipc, cgroup;
+};
+BOOST_DESCRIBE_STRUCT(TaskSpaces, (), (mount, uts, ipc, cgroup))
+
+static_assert(sizeof(Space) == 8 && sizeof(TaskSpaces) == 16);
 static_assert(sizeof(FileState) == 48 && sizeof(EpollWatch) == 16);
 static_assert(sizeof(Mm) == 136 && sizeof(Vma) == 96 && sizeof(PageRef) == 24);
 static_assert(sizeof(Thread) == 56 && sizeof(Cpu) == 216 && sizeof(Sigaction) == 32);

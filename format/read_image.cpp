@@ -49,7 +49,9 @@ Status ImageReader::advance() {
     auto next = source_.next();
     if (next.has_error()) return next.error();
     record_ = *next;
-    if (record_.type >= kFirstSkippableType && record_.type <= kLastOwnType) continue;
+    if (record_.type >= kFirstSkippableType && record_.type <= kLastOwnType &&
+        record_name(record_.type) == nullptr)
+      continue;
     if (record_.type != 0 && record_name(record_.type) == nullptr) {
       Error e = bad("a record of type " + std::to_string(record_.type) +
                     " is unknown, and must not be skipped");
@@ -321,6 +323,7 @@ Status ImageReader::check_features() {
     used |= kFeatureFiles;
   if (!image_.locks.empty()) used |= kFeatureLocks;
   if (!image_.pipe_bufs.empty() || !image_.socket_pairs.empty()) used |= kFeaturePipes;
+  if (!image_.process.spaces.empty()) used |= kFeatureSpaces;
   const std::uint64_t said =
       image_.header.features & ~std::uint64_t{kFeatureUnknownIds | kFeatureMemory};
   if (used == said) return {};

@@ -1,13 +1,16 @@
 // ImageReader, third part: what processes are made of.
+#include <algorithm>
+
 #include "format/image_reader.h"
 
 namespace ckpt::format {
 namespace {
 
-constexpr std::size_t kMaxVdso = 1U << 20;      // bytes; it has a few pages
-constexpr std::uint64_t kMaxVvar = 1U << 20;    // bytes
-constexpr std::size_t kMaxAuxv = 4096;          // bytes; the kernel keeps some 60 words
-constexpr std::uint32_t kMaxVmas = 1U << 24;    // vm.max_map_count is 65530 by default
+constexpr std::size_t kMaxVdso = 1U << 20;    // bytes; it has a few pages
+constexpr std::uint64_t kMaxVvar = 1U << 20;  // bytes
+constexpr std::size_t kMaxAuxv = 4096;        // bytes; the kernel keeps some 60 words
+constexpr std::uint32_t kMaxVmas = 1U << 24;  // vm.max_map_count is 65530 by default
+constexpr std::size_t kMaxSpaces = 1U << 20;
 constexpr std::uint32_t kMaxTimers = 1U << 20;  // bounded by RLIMIT_SIGPENDING in the kernel
 
 std::string hex(std::uint64_t n) {
@@ -49,7 +52,40 @@ Status ImageReader::read_platform() {
   CKPT_CHECK(advance());
   CKPT_CHECK(take_bytes(0, kMaxVdso, image_.process.vdso));
   if (image_.process.vdso.size() % kPageSize != 0) return bad("the vdso is no number of pages");
+  while (at(RecordType::space)) CKPT_CHECK(read_space());
   return {};
+}
+
+Status ImageReader::read_space() {
+  ImageSpace space;
+  CKPT_CHECK(take(RecordType::space, space.space));
+  const Space& s = space.space;
+  if (s.kind < kSpaceMount || s.kind > kSpaceKinds)
+    return bad("unknown kind " + std::to_string(s.kind));
+  if (s.proc_ns != 0 && (s.kind != kSpaceMount || refs_.kind(s.proc_ns) != ObjKind::pid_ns))
+    return bad("proc_ns " + std::to_string(s.proc_ns) + " is no PID_NS of a mount namespace");
+  if (image_.process.spaces.size() == kMaxSpaces) return bad("too many namespaces");
+  CKPT_CHECK(advance());
+  CKPT_CHECK(take_text(RecordType::string, space.nodename));
+  CKPT_CHECK(take_text(RecordType::string, space.domainname));
+  if (std::max(space.nodename.size(), space.domainname.size()) >= kUtsLen)
+    return bad("a host or domain name of more than 64 bytes");
+  image_.process.spaces.push_back(std::move(space));
+  return {};
+}
+
+Status ImageReader::read_task_spaces() {
+  TaskSpaces of{};
+  CKPT_CHECK(take(RecordType::task_spaces, of));
+  const auto& all = image_.process.spaces;
+  const std::pair<std::uint32_t, std::uint32_t> kinds[] = {
+      {of.mount, kSpaceMount}, {of.uts, kSpaceUts}, {of.ipc, kSpaceIpc}, {of.cgroup, kSpaceCgroup}};
+  for (const auto& [number, kind] : kinds)
+    if (number != 0 && (number > all.size() || all[number - 1].space.kind != kind))
+      return bad("there is no SPACE " + std::to_string(number) + " of kind " +
+                 std::to_string(kind));
+  image_.process.task_spaces.emplace(static_cast<std::uint32_t>(image_.tasks.size() - 1), of);
+  return advance();
 }
 
 Status ImageReader::read_process_object(const Objref& announced) {
@@ -219,7 +255,9 @@ Status ImageReader::read_thread() {
   if (refs_.kind(creds.cred_ref) != ObjKind::cred || creds.ecred_ref != creds.cred_ref)
     return bad("cred_ref and ecred_ref do not refer to one CRED");
   t.cred = creds.cred_ref;
-  return advance();
+  CKPT_CHECK(advance());
+  if (at(RecordType::task_spaces)) return read_task_spaces();
+  return {};
 }
 
 Status ImageReader::check_process_objs(const TaskObjs& objs) const {

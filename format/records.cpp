@@ -76,6 +76,10 @@ const char* record_name(std::uint32_t type) {
       return "FILE_LOCK";
     case RecordType::socket_pair:
       return "SOCKET_PAIR";
+    case RecordType::space:
+      return "SPACE";
+    case RecordType::task_spaces:
+      return "TASK_SPACES";
     case RecordType::tail:
       return "TAIL";
     case RecordType::error:
@@ -89,6 +93,7 @@ std::string feature_names(std::uint64_t features) {
       {kFeatureNestedNs, "nested pid namespaces"}, {kFeatureFiles, "files"},
       {kFeatureUnknownIds, "unknown ids"},         {kFeatureLocks, "locks"},
       {kFeaturePipes, "contents of pipes"},        {kFeatureMemory, "memory and registers"},
+      {kFeatureSpaces, "namespaces of their own"},
   };
   std::string names;
   const auto add = [&](const std::string& name) { names += (names.empty() ? "" : ", ") + name; };

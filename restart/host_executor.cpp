@@ -184,7 +184,7 @@ Status HostTree::commit(bool detach) {
   return {};
 }
 
-Result<int> HostTree::wait(std::span<const int> forwarded) {
+Result<int> HostTree::wait(std::span<const int> forwarded, const std::function<void()>& on_stop) {
   sigset_t set, before;
   sigemptyset(&set);
   for (const int signal : forwarded) sigaddset(&set, signal);
@@ -204,8 +204,13 @@ Result<int> HostTree::wait(std::span<const int> forwarded) {
     if (fds[0].revents == 0) continue;
     char what = 0;
     int status = 0;
-    if (::read(socket_, &what, 1) == 1 && what == real::kRootEnded &&
-        ::recv(socket_, &status, sizeof status, MSG_WAITALL) == sizeof status) {
+    const bool told = ::read(socket_, &what, 1) == 1 &&
+                      ::recv(socket_, &status, sizeof status, MSG_WAITALL) == sizeof status;
+    if (told && what == real::kRootStopped) {
+      if (on_stop) on_stop();
+      continue;
+    }
+    if (told && what == real::kRootEnded) {
       if (!shared_->own_init) reap();
       return done(status);
     }

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include <climits>
+#include <functional>
 #include <memory>
 #include <span>
 
@@ -30,6 +31,9 @@ struct HostOptions {
   Place place = Place::own_namespace;
   // own_namespace: a mount namespace that differs from the present one in its /proc alone.
   bool mount_proc = true;
+  // Who is in the session that is outside in the image stays in the supervisor's, and so has its
+  // terminal.
+  bool keep_session = false;
   // What each living process calls when its place is right: in that process, a fork of this one, so
   // only async-signal-safe things may happen. It does not return. Null: all tasks sleep. If there
   // is one, the threads are its business, and whatever a thread does by itself.
@@ -63,8 +67,9 @@ class HostTree {
   Status stop();
   Status commit(bool detach);
   // Waits for the root task's end and gives its status as wait(2) does. Signals of the list are
-  // blocked while it waits, and passed on to the root task. Not after a commit with `detach`.
-  Result<int> wait(std::span<const int> forwarded);
+  // blocked while it waits, and passed on to the root task. `on_stop` is called when that stops,
+  // with keep_session. Not after a commit with `detach`.
+  Result<int> wait(std::span<const int> forwarded, const std::function<void()>& on_stop = {});
   // Ends the tree: all of it before the commit, or if it has a namespace of its own; else the root
   // task.
   void end();

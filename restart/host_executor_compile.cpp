@@ -145,14 +145,7 @@ class Compiler {
 
   Status add_step(std::size_t i) {
     const Step& s = plan_.steps[i];
-    // Whoever becomes a process makes its own threads, and they do what is left to do.
-    const auto is_thread = [&](Actor a) {
-      return a.kind() == Actor::kTask && !f_.is_leader(a.index());
-    };
-    if (options_.become && s.op == Op::thread) return {};
-    if (options_.become && is_thread(s.actor) && s.op != Op::stop)
-      return refuse(s.actor.index(),
-                    "a thread whose children are born into another namespace is not brought back");
+    if (options_.become && is_left_to_rebirth(i)) return {};
     StepCell cell;
     cell.op = s.op;
     cell.flags = s.flags;
@@ -161,11 +154,21 @@ class Compiler {
     cell.plan_step = static_cast<std::uint32_t>(i);
     if (options_.become && s.op == Op::stop)
       cell.actor = index(Actor::task(f_.leader[s.actor.index()]));
-    if (options_.become && s.op == Op::exit && (actors_[cell.actor].traits & kLeaderOnly))
-      return refuse(s.actor.index(), "its leader has exited, while other threads live on");
     CKPT_CHECK(fill(s, cell));
     steps_.push_back(cell);
     return {};
+  }
+
+  // Whoever becomes a process makes its own threads. What depends on them comes after: where the
+  // children of each are born, and the exit of the leader.
+  [[nodiscard]] bool is_left_to_rebirth(std::size_t i) const {
+    const Step& s = plan_.steps[i];
+    if (s.op == Op::thread) return true;
+    if (s.actor.kind() != Actor::kTask || s.op == Op::stop) return false;
+    if (!f_.is_leader(s.actor.index())) return true;
+    if (!has_threads(s.actor)) return false;
+    return s.op == Op::exit || ((s.op == Op::enter_ns || s.op == Op::unshare_ns) &&
+                                plan_.phase_of(i) == Phase::namespaces);
   }
 
   Status fill(const Step& s, StepCell& cell) {
@@ -175,9 +178,6 @@ class Compiler {
         break;
       case Op::enter_ns:
       case Op::unshare_ns:
-        if (options_.become && has_threads(s.actor))
-          return refuse(s.actor.index(),
-                        "it has threads, and children that are born into another namespace");
         cell.ns = s.arg;
         break;
       case Op::setpgid:
@@ -289,9 +289,11 @@ class Compiler {
     s.new_numbers = !keeps_numbers();
     // What is outside and visible in the image is to be visible.
     const auto outside = [](Id id) { return id == kOutside; };
-    s.leads_session = s.own_init && std::any_of(f_.sid.begin(), f_.sid.end(), outside);
+    s.leads_session =
+        s.own_init && !options_.keep_session && std::any_of(f_.sid.begin(), f_.sid.end(), outside);
     s.leads_group = s.own_init && std::any_of(f_.pgid.begin(), f_.pgid.end(), outside);
     s.mount_proc = options_.mount_proc && options_.place == Place::own_namespace;
+    s.tells_stops = options_.keep_session;
     s.opens_root_ns = opens_root_ns_;
     s.keep_fds_from = static_cast<std::uint32_t>(options_.keep_fds_from);
     for (const ActorCell& a : actors_) {

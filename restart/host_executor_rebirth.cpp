@@ -44,22 +44,27 @@ Status await_rebirths(const format::Image& image, const Forest& forest, const Re
 }  // namespace
 
 Result<HostTree> restore_processes(const format::Image& image, const Plan& plan,
-                                   const PageStore& pages, HostOptions::Place place, bool detach) {
+                                   const PageStore& pages, const RealOptions& real) {
   CKPT_TRY(const Forest forest, make_forest(image));
   CKPT_TRY(Rebirth rebirth,
-           Rebirth::prepare(image, forest, pages, {place != HostOptions::Place::new_numbers}));
+           Rebirth::prepare(image, forest, pages,
+                            {real.place != HostOptions::Place::new_numbers, real.groups}));
   HostOptions options;
-  options.place = place;
+  options.place = real.place;
+  options.keep_session = real.keep_session;
   options.become = become;
   options.context = &rebirth;
   options.keep_fds_from = rebirth.first_own_fd();
   CKPT_TRY(HostTree tree, carry_out(image, plan, options));
   CKPT_CHECK(await_rebirths(image, forest, rebirth, tree));
   CKPT_TRY(const auto pids, tree.pids());
+  const auto pid_of = [&](std::size_t task) { return pids[task]; };
   CKPT_CHECK(tree.stop());
+  CKPT_CHECK(rebirth.settle(pid_of));
+  if (real.on_placed) real.on_placed(pids[0]);
   rebirth.release();
-  CKPT_CHECK(rebirth.finish([&](std::size_t task) { return pids[task]; }));
-  CKPT_CHECK(tree.commit(detach));
+  CKPT_CHECK(rebirth.finish(pid_of));
+  CKPT_CHECK(tree.commit(real.detach));
   return tree;
 }
 

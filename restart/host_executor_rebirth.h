@@ -8,9 +8,18 @@
 
 namespace ckpt::restart {
 
+struct RealOptions {
+  HostOptions::Place place = HostOptions::Place::own_namespace;
+  bool detach = false;
+  bool keep_session = false;                         // as HostOptions'
+  std::optional<std::vector<std::uint32_t>> groups;  // as RebirthOptions'
+  // Called when each process is in its place and none runs yet; with the root, as we see it.
+  std::function<void(pid_t root)> on_placed;
+};
+
 // The processes of an image that holds memory, running; committed. `plan` as for carry_out(),
 // `pages` as for Rebirth::prepare(). Error (kind cannot) of either stage: nothing is left then.
 Result<HostTree> restore_processes(const format::Image& image, const Plan& plan,
-                                   const PageStore& pages, HostOptions::Place place, bool detach);
+                                   const PageStore& pages, const RealOptions& real);
 
 }  // namespace ckpt::restart

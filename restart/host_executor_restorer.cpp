@@ -162,14 +162,16 @@ CKPT_RAW char hear(const Shared& s) {
 CKPT_RAW void reap_all(Shared& s, std::int32_t root) {
   for (;;) {
     int status = 0;
-    const long pid = call(SYS_wait4, -1, address(&status), WNOHANG | __WALL, 0);
+    const long options = WNOHANG | __WALL | (s.tells_stops ? WUNTRACED : 0);
+    const long pid = call(SYS_wait4, -1, address(&status), options, 0);
     if (pid == -ECHILD) call(SYS_exit_group, 0);
     if (pid <= 0) return;
     if (pid != root) continue;
-    char message[1 + sizeof status] = {kRootEnded};
+    const bool stopped = WIFSTOPPED(status);
+    char message[1 + sizeof status] = {stopped ? kRootStopped : kRootEnded};
     __builtin_memcpy(message + 1, &status, sizeof status);
     call(SYS_sendto, s.socket, address(message), sizeof message, MSG_NOSIGNAL);
-    if (!s.own_init) call(SYS_exit_group, 0);
+    if (!s.own_init && !stopped) call(SYS_exit_group, 0);
   }
 }
 

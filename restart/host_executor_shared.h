@@ -73,6 +73,7 @@ struct Shared {
   bool new_numbers = false;                         // the kernel chooses all numbers
   bool leads_session = false, leads_group = false;  // the restorer, so that both have a number
   bool mount_proc = false;
+  bool tells_stops = false;        // of the root task
   bool opens_root_ns = false;      // somebody enters the root namespace
   bool awaits_exits = false;       // whoever arrives waits until all exits are over
   std::uint64_t exit_signals = 0;  // of all actors, but for SIGCHLD; bit N-1 is signal N
@@ -100,13 +101,14 @@ inline std::int32_t outermost(const Shared& s, const ActorCell& actor) {
 }
 
 // What supervisor and restorer say to each other, one byte each.
-constexpr char kPlaced = 'p';     // restorer: all steps are done, all have arrived
-constexpr char kStop = 's';       // supervisor: stop who is to be stopped; answered by the same
-constexpr char kCommit = 'c';     // supervisor: it is done, they may go on without us
-constexpr char kDetach = 'd';     // supervisor: likewise, and nobody waits for the root task
-constexpr char kEnd = 'k';        // supervisor: end all of it
-constexpr char kGone = '\0';      // what is heard when the other one is gone
-constexpr char kRootEnded = 'r';  // restorer: followed by the root's status, four bytes
+constexpr char kPlaced = 'p';       // restorer: all steps are done, all have arrived
+constexpr char kStop = 's';         // supervisor: stop who is to be stopped; answered by the same
+constexpr char kCommit = 'c';       // supervisor: it is done, they may go on without us
+constexpr char kDetach = 'd';       // supervisor: likewise, and nobody waits for the root task
+constexpr char kEnd = 'k';          // supervisor: end all of it
+constexpr char kGone = '\0';        // what is heard when the other one is gone
+constexpr char kRootEnded = 'r';    // restorer: followed by the root's status, four bytes
+constexpr char kRootStopped = 't';  // restorer: likewise
 
 // host_executor_task.cpp: an actor's life, from its birth on. It never returns, but for the
 // restorer, who has come to the end of its steps; false: something failed.

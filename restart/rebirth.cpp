@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <linux/futex.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -10,12 +9,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <ctime>
 
 #include "core/host/proc_fs.h"
 #include "core/host/process_state.h"
 #include "format/describe.h"
 #include "restart/rebirth_compile.h"
+#include "restart/requirements.h"
 
 namespace ckpt::restart {
 
@@ -28,9 +29,21 @@ struct Rebirth::Impl {
   std::vector<std::vector<StepName>> names;  // likewise
   std::vector<std::string> who;              // likewise: "100 (sh)"
   std::vector<std::size_t> with_threads;     // leaders of several threads that run
+  // Leaders of processes that are stopped, with what each is to be; in tree order.
+  struct Stopped {
+    std::size_t leader = 0;
+    std::vector<std::pair<std::uint64_t, host::ThreadPlace>> places;  // by where its part begins
+    std::uint64_t child_action = 0;  // of SIGCHLD, to be set; 0: no need
+  };
+  std::vector<Stopped> stopped;
+  std::size_t silent = 0;  // processes that run, and are not told of stops until settle()
   std::uint64_t code = 0;
   std::size_t tasks = 0;
   int first_fd = 0;
+
+  void add_stopped(const ProcessCompiler& compiler, std::size_t leader,
+                   const std::vector<std::pair<std::uint64_t, std::size_t>>& parts);
+  void open_gate(std::uint32_t to) const;
 };
 
 namespace {
@@ -51,6 +64,10 @@ std::uint64_t region_size(const format::Image& image, const PageStore& pages) {
   size += image.locks.size() * 256;
   for (const format::ImageFileState& s : image.process.file_states) size += s.watches.size() * 256;
   for (const format::ImageFileTable& t : image.file_tables) size += t.fds.size() * 256;
+  std::uint64_t longest = 0;  // of the names of directories
+  for (const format::ImageFs& f : image.fs)
+    longest = std::max<std::uint64_t>(longest, f.root.size() + f.cwd.size());
+  size += longest * image.process.mms.size();
   return (size + kPage - 1) & ~(kPage - 1);
 }
 
@@ -79,29 +96,11 @@ Result<std::uint64_t> find_hole(const format::Image& image, std::uint64_t size) 
   return cannot("cannot restore", "no address range is free in all processes", {}, ENOMEM);
 }
 
-std::uint64_t processor_features() {
-  std::uint32_t low = 0, high = 0;
-  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  return std::uint64_t{high} << 32 | low;
-}
-
 // Memory and registers mean something only where vdso and processor are alike.
 Status check_platform(const format::Image& image) {
-  const format::Platform& p = image.process.platform;
-  const std::uint64_t missing = p.xstate_features & ~processor_features();
-  if (missing != 0)
-    return cannot(
-        "cannot restore",
-        "this processor lacks register sets that the image uses: bits " + std::to_string(missing),
-        "restore on a processor like the one it was dumped on", ENOTSUP);
-  const auto* const own = reinterpret_cast<const std::byte*>(::getauxval(AT_SYSINFO_EHDR));
-  const std::vector<std::byte>& theirs = image.process.vdso;
-  const host::Slack slack = host::find_slack(theirs);
-  if (own && slack.size() > 0 &&
-      std::equal(theirs.begin(), theirs.begin() + static_cast<std::ptrdiff_t>(slack.begin), own))
-    return {};
-  return cannot("cannot restore", "the vdso of this kernel is not the one of the image",
-                "restore under Linux " + image.release + ", as it was built there", ENOTSUP);
+  const auto unmet = unmet_platform(image);
+  if (unmet.empty()) return {};
+  return cannot("cannot restore", unmet.front().what, unmet.front().hint, ENOTSUP);
 }
 
 int highest_fd(const format::Image& image) {
@@ -155,7 +154,7 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   const int first_fd = highest_fd(image) + 1;
   CKPT_CHECK(raise_limit(first_fd + 16));
   auto impl = std::make_unique<Impl>(
-      Impl{{}, OpenedFiles(first_fd), nullptr, {}, {}, {}, {}, {}, 0, 0, first_fd});
+      Impl{{}, OpenedFiles(first_fd), nullptr, {}, {}, {}, {}, {}, {}, 0, 0, 0, first_fd});
   const std::uint64_t size = region_size(image, pages);
   CKPT_TRY(const std::uint64_t hole, find_hole(image, size));
   CKPT_TRY(impl->region, SharedRegion::map(hole, size));
@@ -175,16 +174,19 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   std::map<std::int32_t, int> shared_fds;
   std::set<std::int32_t> epolls;
   std::set<const format::FileLock*> locked;
+  std::set<std::uint32_t> proc_mounts;
+  CKPT_TRY(const std::vector<int> spaces, impl->files.open_spaces(image));
   for (const format::ImageShm& shm : image.process.shms) {
     CKPT_TRY(shared_fds[shm.ref], impl->files.shared_memory(shm, [&](void* memory) {
       return fill_shared(pages, shm.ref, memory);
     }));
   }
   const ImageIndex index(image);
-  const Inherited inherited = Inherited::read();
-  CompileContext context{image,        forest,       pages,      options,  index,
-                         inherited,    impl->files,  shared_fds, epolls,   locked,
-                         impl->region, *impl->words, first_fd,   pages_fd, impl->code};
+  Inherited inherited = Inherited::read();
+  if (options.groups) inherited.groups = *options.groups;
+  CompileContext context{image,        forest,       pages,    options,  index,     inherited,
+                         impl->files,  shared_fds,   epolls,   locked,   spaces,    proc_mounts,
+                         impl->region, *impl->words, first_fd, pages_fd, impl->code};
   const std::size_t n = image.tree.size();
   impl->reports.resize(n);
   impl->programs.resize(n);
@@ -192,14 +194,19 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   impl->who.resize(n);
   for (std::size_t i = 0; i < n; ++i) {
     if (!image.zombie(i)) ++impl->tasks;
-    if (!forest.is_leader(i) || image.zombie(i)) continue;
+    const bool threads = i + 1 < n && forest.leader[i + 1] == i;
+    if (!forest.is_leader(i) || (image.zombie(i) && !threads)) continue;
     impl->who[i] = task_text(image, forest, i);
-    CKPT_TRY(Program program, ProcessCompiler(context, i).compile());
+    ProcessCompiler compiler(context, i);
+    CKPT_TRY(Program program, compiler.compile());
     impl->reports[i] = impl->region.make<host::StubReport>();
     impl->programs[i] = program.finish(impl->region);
     impl->names[i] = program.take_names();
-    const bool threads = i + 1 < n && forest.leader[i + 1] == i;
-    if (threads && image.tasks[i].state != format::kTaskStopped) impl->with_threads.push_back(i);
+    if (compiler.stopped())
+      impl->add_stopped(compiler, i, program.parts_at(impl->programs[i]));
+    else if (compiler.awaits_stops())
+      ++impl->silent;
+    if (threads && !compiler.stopped()) impl->with_threads.push_back(i);
   }
   for (const format::FileLock& lock : image.locks)
     if (!locked.contains(&lock))
@@ -261,13 +268,55 @@ std::size_t Rebirth::wait_ready(std::size_t known, int timeout_ms) const noexcep
   return __atomic_load_n(ready, __ATOMIC_ACQUIRE);
 }
 
-void Rebirth::release() noexcept {
-  impl_->files.close_all();
-  __atomic_store_n(&impl_->words->gate, 1, __ATOMIC_RELEASE);
-  ::syscall(SYS_futex, &impl_->words->gate, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
+void Rebirth::Impl::add_stopped(const ProcessCompiler& compiler, std::size_t leader,
+                                const std::vector<std::pair<std::uint64_t, std::size_t>>& parts) {
+  Stopped s;
+  s.leader = leader;
+  s.places.emplace_back(programs[leader], compiler.place(leader));
+  for (const auto& [entry, i] : parts)
+    s.places.emplace_back(entry, compiler.place(compiler.tasks()[i]));
+  if (compiler.awaits_stops()) s.child_action = compiler.child_action();
+  stopped.push_back(std::move(s));
 }
 
-Status Rebirth::finish(const std::function<pid_t(std::size_t task)>& pid_of) {
+void Rebirth::Impl::open_gate(std::uint32_t to) const {
+  __atomic_store_n(&words->gate, to, __ATOMIC_RELEASE);
+  ::syscall(SYS_futex, &words->gate, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
+}
+
+// Children before parents: these are told of stops again once theirs have stopped.
+Status Rebirth::settle(const PidOf& pid_of) {
+  for (auto s = impl_->stopped.rbegin(); s != impl_->stopped.rend(); ++s) {
+    host::StoppedProcess to;
+    to.place = [&](const user_regs_struct& now) -> const host::ThreadPlace* {
+      const auto after = std::upper_bound(
+          s->places.begin(), s->places.end(), now.r12,
+          [](std::uint64_t entry, const auto& place) { return entry < place.first; });
+      return after == s->places.begin() ? nullptr : &std::prev(after)->second;
+    };
+    if (s->child_action != 0)
+      to.calls.push_back({SYS_rt_sigaction, host::kStubResult, {SIGCHLD, s->child_action, 0, 8}});
+    to.unmapped = impl_->region.begin();
+    to.unmapped_size = impl_->region.size();
+    CKPT_CHECK(host::place_stopped(pid_of(s->leader), to));
+  }
+  if (impl_->silent == 0) return {};
+  impl_->open_gate(1);
+  constexpr int kPatience = 100, kMilliseconds = 100;
+  const std::size_t all = impl_->tasks + impl_->silent;
+  std::size_t ready = wait_ready(all, 0);
+  for (int i = 0; i < kPatience && ready != all; ++i) ready = wait_ready(ready, kMilliseconds);
+  if (ready != all)
+    return cannot("cannot restore", "a parent of a stopped process does not go on", {}, ETIMEDOUT);
+  return {};
+}
+
+void Rebirth::release() noexcept {
+  impl_->files.close_all();
+  impl_->open_gate(2);
+}
+
+Status Rebirth::finish(const PidOf& pid_of) {
   for (const std::size_t task : impl_->with_threads)
     CKPT_CHECK(host::remove_mapping(pid_of(task), impl_->region.begin(), impl_->region.size()));
   return {};

@@ -9,6 +9,9 @@
 //   carried    the tasks have been cloned and have called become(); each is working, then ready (at
 //              the gate) or failed. The supervisor watches wait_ready(), report() and its
 //              children's deaths;
+//   settled    the tasks that are to be stopped were, and settle() has put them where they are to
+//   go
+//              on;
 //   released   all were ready: release() opened the gate. finish() removes what is left of the
 //              program from processes that cannot do so themselves, those with several threads.
 // All or nothing: if one fails, or anything else does, the supervisor kills all its tasks instead
@@ -26,6 +29,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "restart/forest.h"
 
@@ -37,6 +41,8 @@ struct RebirthOptions {
   // Threads get the numbers that the image gives them, at every level of namespaces; else the
   // kernel chooses (restore --no-pids).
   bool keep_numbers = true;
+  // The supplementary groups that the supervisor has, where they cannot be asked for any more.
+  std::optional<std::vector<std::uint32_t>> groups;
 };
 
 class Rebirth {
@@ -76,11 +82,15 @@ class Rebirth {
   // Tasks that are ready, threads counted. Waits until the number differs from `known` or
   // `timeout_ms` is over; a failure does not wake it.
   [[nodiscard]] std::size_t wait_ready(std::size_t known, int timeout_ms) const noexcept;
-  // All are ready: they go on.
+  // The process with leader `task` as the supervisor sees it.
+  using PidOf = std::function<pid_t(std::size_t task)>;
+  // All are ready, and SIGSTOP was sent to those that are stopped in the image: nothing of ours is
+  // left in these. Their parents are not told that they stop.
+  Status settle(const PidOf& pid_of);
+  // They go on.
   void release() noexcept;
-  // After release(): nothing of ours is left in any process. `pid_of` gives the process with leader
-  // `task` as the supervisor sees it.
-  Status finish(const std::function<pid_t(std::size_t task)>& pid_of);
+  // After release(): nothing of ours is left in any process.
+  Status finish(const PidOf& pid_of);
 
   // Descriptors at and above this one belong to the Rebirth.
   [[nodiscard]] int first_own_fd() const noexcept;

@@ -62,9 +62,10 @@ Inherited Inherited::read() {
 ProcessCompiler::ProcessCompiler(CompileContext& context, std::size_t leader)
     : c_(context),
       leader_(leader),
-      mm_(*context.index.mms.at(context.image.objs[leader].mm_objref)),
-      sighand_(*context.index.sighands.at(context.image.objs[leader].sighand_objref)),
-      signal_(*context.index.signals.at(context.image.objs[leader].signal_objref)) {
+      first_(context.image.zombie(leader) ? leader + 1 : leader),
+      mm_(*context.index.mms.at(context.image.objs[first_].mm_objref)),
+      sighand_(*context.index.sighands.at(context.image.objs[first_].sighand_objref)),
+      signal_(*context.index.signals.at(context.image.objs[first_].signal_objref)) {
   tasks_.push_back(leader);
   for (std::size_t i = leader + 1; i < context.image.tree.size(); ++i) {
     if (context.forest.leader[i] != leader || context.forest.is_leader(i)) break;
@@ -78,6 +79,21 @@ Error ProcessCompiler::cannot_restore(const std::string& why, const std::string&
                 err);
 }
 
+bool ProcessCompiler::stopped() const {
+  return c_.image.tasks[first_].state == format::kTaskStopped;
+}
+
+bool ProcessCompiler::awaits_stops() const {
+  const auto leader = static_cast<std::uint32_t>(leader_);
+  for (std::uint32_t child = c_.forest.first_child(leader); child < c_.forest.end[leader];
+       child = c_.forest.end[child]) {
+    const bool threads = child + 1 < c_.forest.size() && c_.forest.leader[child + 1] == child;
+    const std::uint32_t window = c_.image.zombie(child) && threads ? child + 1 : child;
+    if (c_.image.tasks[window].state == format::kTaskStopped) return true;
+  }
+  return false;
+}
+
 Result<Program> ProcessCompiler::compile() {
   const std::uint64_t all = ~0ULL;
   p_.call("block signals", SYS_rt_sigprocmask,
@@ -86,7 +102,7 @@ Result<Program> ProcessCompiler::compile() {
   const auto first = static_cast<std::uint64_t>(c_.first_fd);
   p_.call("close descriptors", SYS_close_range, {0, first - 1, 0});
   leave_old_memory();
-  if (tasks_.size() == 1) CKPT_CHECK(leave_through_slack(leader_));
+  if (tasks_.size() == 1 && !stopped()) CKPT_CHECK(leave_through_slack(leader_));
   const format::Signal& g = signal_.signal;
   if (g.oom_score_adj != c_.inherited.oom_score_adj)
     write_file("set oom_score_adj", "/proc/self/oom_score_adj",
@@ -94,26 +110,35 @@ Result<Program> ProcessCompiler::compile() {
   if (g.coredump_filter != c_.inherited.coredump_filter)
     write_file("set coredump_filter", "/proc/self/coredump_filter",
                std::to_string(g.coredump_filter.value()));
+  if (tasks_.size() > 1) CKPT_CHECK(open_child_namespaces());
+  enter_spaces();  // nothing of /proc is asked for after that
   CKPT_CHECK(descriptors());
   CKPT_CHECK(mappings());
-  p_.call("close descriptors", SYS_close_range, {first, ~0U, 0});
-  locks();
   dispositions();
   name(leader_);
+  if (g.personality != c_.inherited.personality)
+    p_.call("set the personality", SYS_personality, {g.personality});
   CKPT_CHECK(threads());
-  CKPT_CHECK(own_state(leader_));
+  enter_child_namespace(leader_);
+  await_child_namespaces();
+  p_.call("close descriptors", SYS_close_range, {first, ~0U, 0});
+  locks();
+  if (first_ == leader_) CKPT_CHECK(own_state(leader_));
   CKPT_CHECK(pending(leader_, signal_.pending, true));
   timers();
   CKPT_CHECK(limits());
   CKPT_CHECK(credentials(leader_));
-  arrive();
-  CKPT_CHECK(leave(leader_));
+  if (first_ == leader_) {
+    CKPT_CHECK(come_alive(leader_));
+  } else {
+    p_.call("exit", SYS_exit, {0}, 0);
+  }
   for (std::size_t i = 1; i < tasks_.size(); ++i) {
     p_.child_begins(i);
+    enter_child_namespace(tasks_[i]);
     CKPT_CHECK(own_state(tasks_[i]));
     CKPT_CHECK(credentials(tasks_[i]));
-    arrive();
-    CKPT_CHECK(leave(tasks_[i]));
+    CKPT_CHECK(come_alive(tasks_[i]));
   }
   return std::move(p_);
 }

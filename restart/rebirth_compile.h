@@ -1,13 +1,15 @@
 // What compiles an image into programs. Internal to rebirth; prepare() puts the parts together.
 //
 // The order within a process: signals blocked; old memory gone; descriptors; mappings, filled;
-// dispositions, limits, names; threads; each thread's own state; pending signals, timers,
-// credentials; ready, gate; registers.
+// dispositions, limits, names; threads; where their children are born; each thread's own state;
+// pending signals, timers, credentials; ready, gate; registers. A leader that has exited does all
+// but the last two, and exits.
 #pragma once
 
 #include <map>
 #include <set>
 
+#include "core/host/place.h"
 #include "restart/rebirth.h"
 #include "restart/rebirth_files.h"
 #include "restart/rebirth_pages.h"
@@ -17,8 +19,10 @@ namespace ckpt::restart {
 
 // What all tasks share while they are reborn; at the region's beginning.
 struct RebirthWords {
-  std::uint32_t gate = 0;   // 1: go on
-  std::uint32_t ready = 0;  // processes at the gate; counts up
+  // 1: who is to be stopped is, and parents may be told of stops again; 2: go on.
+  std::uint32_t gate = 0;
+  // Tasks that have come to the gate, and then parents that may be told; counts up.
+  std::uint32_t ready = 0;
   std::uint32_t pad[14] = {};
 };
 
@@ -59,6 +63,8 @@ struct CompileContext {
   std::map<std::int32_t, int>& shared_fds;    // by objref
   std::set<std::int32_t>& epolls;             // files that were told what to watch
   std::set<const format::FileLock*>& locked;  // set by a process
+  const std::vector<int>& spaces;             // by number of SPACE, from 0; -1: the restorer's
+  std::set<std::uint32_t>& proc_mounts;       // spaces whose /proc somebody mounts
   SharedRegion& region;
   RebirthWords& words;
   int first_fd;        // descriptors of ours begin here
@@ -71,6 +77,14 @@ class ProcessCompiler {
  public:
   ProcessCompiler(CompileContext& context, std::size_t leader);
   Result<Program> compile();
+  [[nodiscard]] const std::vector<std::size_t>& tasks() const { return tasks_; }
+  [[nodiscard]] bool stopped() const;
+  // Its children are to be stopped, and tell it so: it must not notice.
+  [[nodiscard]] bool awaits_stops() const;
+  // Where its own disposition of SIGCHLD lies; after compile().
+  [[nodiscard]] std::uint64_t child_action() const;
+  // For a process that is stopped.
+  [[nodiscard]] host::ThreadPlace place(std::size_t task) const;
 
  private:
   [[nodiscard]] Error cannot_restore(const std::string& why, const std::string& hint = {},
@@ -97,7 +111,16 @@ class ProcessCompiler {
   Status pending(std::size_t task, const std::vector<format::Siginfo>& queue, bool shared);
   void timers();
   Status credentials(std::size_t task);
-  void arrive();
+  void arrive(std::size_t task);
+  Status come_alive(std::size_t task);
+
+  // rebirth_spaces.cpp
+  void enter_spaces();
+
+  // rebirth_children.cpp
+  Status open_child_namespaces();
+  void enter_child_namespace(std::size_t task);
+  void await_child_namespaces();
   Status leave(std::size_t task);
   Status leave_through_slack(std::size_t task);
   std::uint64_t signal_frame(std::size_t task, const user_regs_struct& regs, std::uint64_t mask);
@@ -106,10 +129,15 @@ class ProcessCompiler {
 
   CompileContext& c_;
   const std::size_t leader_;
-  std::vector<std::size_t> tasks_;  // the leader first
+  const std::size_t
+      first_;  // the first task that lives: the leader, or if that has exited a thread
+  std::vector<std::size_t> tasks_;                  // the leader first
+  std::map<std::int32_t, std::uint64_t> child_ns_;  // by objref: a descriptor of ours
+  std::uint64_t entered_ = 0;                       // the word that counts who has entered its own
   const format::ImageMm& mm_;
   const format::ImageSighand& sighand_;
   const format::ImageSignal& signal_;
+  std::uint64_t actions_ = 0;  // the dispositions
   Program p_;
 };
 

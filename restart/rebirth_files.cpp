@@ -45,6 +45,10 @@ Result<int> OpenedFiles::hold(int fd, const std::string& what) {
   return high;
 }
 
+Result<int> OpenedFiles::reserve() {
+  return hold(::open("/dev/null", O_RDONLY | O_CLOEXEC), "/dev/null");
+}
+
 Result<int> OpenedFiles::adopt(int fd) {
   return hold(::fcntl(fd, F_DUPFD_CLOEXEC, base_), "a descriptor");
 }

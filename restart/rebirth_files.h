@@ -29,6 +29,10 @@ class OpenedFiles {
   // Shared anonymous memory with contents; `fill` gets it mapped.
   template <class Fill>
   Result<int> shared_memory(const format::ImageShm& shm, Fill fill);
+  // By number, from 0; -1 for the mount namespace that the restorer has.
+  Result<std::vector<int>> open_spaces(const format::Image& image);
+  // A descriptor that a process may replace by one of its own.
+  Result<int> reserve();
   // Takes a descriptor over, as one above the base.
   Result<int> adopt(int fd);
   void close_all();

@@ -45,7 +45,7 @@ void ProcessCompiler::leave_old_memory() {
 }
 
 Status ProcessCompiler::descriptors() {
-  const format::TaskObjs& objs = c_.image.objs[leader_];
+  const format::TaskObjs& objs = c_.image.objs[first_];
   if (objs.files_objref != 0)
     for (const format::FileDesc& d : c_.index.tables.at(objs.files_objref)->fds) {
       const auto from = static_cast<std::uint64_t>(c_.files.file(d.fd_objref));
@@ -55,8 +55,15 @@ Status ProcessCompiler::descriptors() {
     }
   if (objs.files_objref != 0) watches(*c_.index.tables.at(objs.files_objref));
   const format::ImageFs& fs = *c_.index.fs.at(objs.fs_objref);
-  CKPT_TRY(const int cwd, c_.files.directory(fs.cwd));
-  p_.call("change the working directory", SYS_fchdir, {static_cast<std::uint64_t>(cwd)});
+  // By their names: what the supervisor has opened may be of another mount namespace.
+  CKPT_CHECK(c_.files.directory(fs.cwd));
+  p_.call("change the working directory", SYS_chdir,
+          {c_.region.put(fs.cwd.c_str(), fs.cwd.size() + 1)});
+  if (fs.root != "/" && !fs.root.empty()) {
+    CKPT_CHECK(c_.files.directory(fs.root));
+    p_.call("change the root directory", SYS_chroot,
+            {c_.region.put(fs.root.c_str(), fs.root.size() + 1)});
+  }
   if (fs.fs.umask_known) p_.call("set umask", SYS_umask, {fs.fs.umask});
   return {};
 }

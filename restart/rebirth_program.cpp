@@ -49,6 +49,13 @@ std::size_t Program::call(const char* what, std::int32_t nr, std::initializer_li
   return entries_.size() - 1;
 }
 
+std::vector<std::pair<std::uint64_t, std::size_t>> Program::parts_at(std::uint64_t first) const {
+  std::vector<std::pair<std::uint64_t, std::size_t>> out;
+  for (const auto& [child, entry] : parts_)
+    out.emplace_back(first + entry * sizeof entries_[0], child);
+  return out;
+}
+
 std::uint64_t Program::finish(SharedRegion& region) {
   const std::size_t bytes = entries_.size() * sizeof entries_[0];
   const std::uint64_t first = SharedRegion::address(region.take(bytes));

@@ -59,6 +59,9 @@ class Program {
   void child_begins(std::size_t child) { parts_.push_back({child, entries_.size()}); }
   // Copies the entries to their place; returns the address of the first.
   std::uint64_t finish(SharedRegion& region);
+  // After finish(): where the parts of the children begin, ascending.
+  [[nodiscard]] std::vector<std::pair<std::uint64_t, std::size_t>> parts_at(
+      std::uint64_t first) const;
   [[nodiscard]] std::vector<StepName> take_names() { return std::move(names_); }
 
  private:

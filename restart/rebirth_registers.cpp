@@ -2,7 +2,8 @@
 //
 // A process with one thread leaves nothing behind: rt_sigreturn goes to a few entries in the slack
 // of its vdso, which unmap the region, set the signal mask and leave for the image's registers. One
-// with several returns directly; the region is removed from it afterwards (Rebirth::finish()).
+// with several returns directly; the region is removed from it afterwards (Rebirth::finish()). One
+// that is stopped stays at the gate, and is moved from there (Rebirth::settle()).
 #include <cpuid.h>
 #include <fcntl.h>
 #include <sys/syscall.h>
@@ -128,11 +129,18 @@ Status ProcessCompiler::leave_through_slack(std::size_t task) {
   return {};
 }
 
+host::ThreadPlace ProcessCompiler::place(std::size_t task) const {
+  const format::ImageThread& t = c_.image.process.threads[task];
+  host::ThreadPlace place{host::restarted(registers_of(t.cpu), false), t.xstate, t.signal.blocked};
+  place.regs.orig_rax = ~0ULL;
+  return place;
+}
+
 Status ProcessCompiler::leave(std::size_t task) {
   const format::ImageThread& t = c_.image.process.threads[task];
   user_regs_struct regs = host::restarted(registers_of(t.cpu), false);
   std::uint64_t mask = t.signal.blocked;
-  if (tasks_.size() == 1) {
+  if (tasks_.size() == 1 && !stopped()) {
     const host::Slack slack = host::find_slack(c_.image.process.vdso);
     const host::StubImage image{mm_.mm.vdso + slack.begin};
     regs.rip = image.base;

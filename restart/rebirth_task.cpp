@@ -20,6 +20,12 @@ namespace {
 
 constexpr int kTimerCreateRestoreIds = 77;  // prctl(2), Linux 6.15
 
+struct AltStack {  // stack_t
+  std::uint64_t sp;
+  std::uint32_t flags, pad;
+  std::uint64_t size;
+};
+
 struct Interval {
   std::uint64_t interval_s, interval_us, value_s, value_us;
 };
@@ -41,12 +47,21 @@ void ProcessCompiler::write_file(const char* what, const char* path, const std::
 }
 
 void ProcessCompiler::dispositions() {
-  const std::uint64_t at =
+  actions_ =
       c_.region.put(sighand_.actions.data(), sighand_.actions.size() * sizeof(format::Sigaction));
   for (std::uint64_t s = 1; s <= format::kSignals; ++s)
     if (s != SIGKILL && s != SIGSTOP)
       p_.call("set the disposition of signal", SYS_rt_sigaction,
-              {s, at + (s - 1) * sizeof(format::Sigaction), 0, 8}, host::kStubMust, s);
+              {s, actions_ + (s - 1) * sizeof(format::Sigaction), 0, 8}, host::kStubMust, s);
+  if (!awaits_stops()) return;
+  format::Sigaction silent = sighand_.actions[SIGCHLD - 1];
+  silent.flags = silent.flags | SA_NOCLDSTOP;
+  p_.call("set the disposition of signal", SYS_rt_sigaction,
+          {SIGCHLD, c_.region.put(&silent, sizeof silent), 0, 8}, host::kStubMust, SIGCHLD);
+}
+
+std::uint64_t ProcessCompiler::child_action() const {
+  return actions_ + (SIGCHLD - 1) * sizeof(format::Sigaction);
 }
 
 Status ProcessCompiler::limits() {
@@ -56,10 +71,7 @@ Status ProcessCompiler::limits() {
     p_.call("set limit", SYS_setrlimit, {i, c_.region.put(&limit, sizeof limit)}, host::kStubMust,
             i);
   }
-  const format::Signal& g = signal_.signal;
-  if (g.personality != c_.inherited.personality)
-    p_.call("set the personality", SYS_personality, {g.personality});
-  if (g.thp_disable != 0)
+  if (signal_.signal.thp_disable != 0)
     p_.call("disable huge pages", SYS_prctl, {PR_SET_THP_DISABLE, 1, 0, 0, 0});
   return {};
 }
@@ -182,7 +194,9 @@ Status ProcessCompiler::own_state(std::size_t task) {
 }
 
 Status ProcessCompiler::credentials(std::size_t task) {
-  const format::ImageCred& image = *c_.index.creds.at(c_.image.process.threads[task].cred);
+  // Those of a leader that has exited are not known; whoever may send signals is told by them.
+  const std::size_t of = task == leader_ ? first_ : task;
+  const format::ImageCred& image = *c_.index.creds.at(c_.image.process.threads[of].cred);
   const format::Cred &c = image.cred, &own = c_.inherited.cred;
   const auto same_groups = [&] {
     return std::equal(image.groups.begin(), image.groups.end(), c_.inherited.groups.begin(),
@@ -235,19 +249,39 @@ Status ProcessCompiler::credentials(std::size_t task) {
     p_.call("set no_new_privs", SYS_prctl, {PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0});
   const std::uint32_t death = c_.image.tasks[task].pdeath_signal;
   if (death != 0) p_.call("set the parent death signal", SYS_prctl, {PR_SET_PDEATHSIG, death});
-  if (task != leader_) return {};
+  // By each of them: another's change of ids resets it for all.
   if (signal_.signal.dumpable > 1)
     return cannot_restore("it may be dumped by root alone (PR_GET_DUMPABLE 2), which no call sets");
   p_.call("set dumpable", SYS_prctl, {PR_SET_DUMPABLE, signal_.signal.dumpable, 0, 0, 0});
   return {};
 }
 
+Status ProcessCompiler::come_alive(std::size_t task) {
+  // The frame of sigreturn holds it as well, but who is stopped never comes to that.
+  const format::Thread& t = c_.image.process.threads[task].thread;
+  const AltStack stack{t.altstack_sp, t.altstack_flags, 0, t.altstack_size};
+  if (stopped())
+    p_.call("set the alternate stack", SYS_sigaltstack, {c_.region.put(&stack, sizeof stack), 0});
+  arrive(task);
+  return leave(task);
+}
+
 // At the gate.
-void ProcessCompiler::arrive() {
+void ProcessCompiler::arrive(std::size_t task) {
   const std::uint64_t ready = SharedRegion::address(&c_.words.ready);
-  p_.call("arrive", host::kStubAdd, {ready, 1}, 0);
-  p_.call("arrive", SYS_futex, {ready, FUTEX_WAKE, INT32_MAX}, 0);
-  p_.call("wait", host::kStubWait, {SharedRegion::address(&c_.words.gate), 0}, 0);
+  const std::uint64_t gate = SharedRegion::address(&c_.words.gate);
+  const auto tell = [&] {
+    p_.call("arrive", host::kStubAdd, {ready, 1}, 0);
+    p_.call("arrive", SYS_futex, {ready, FUTEX_WAKE, INT32_MAX}, 0);
+  };
+  tell();
+  p_.call("wait", host::kStubWait, {gate, 0}, 0);
+  if (task == first_ && awaits_stops()) {
+    p_.call("set the disposition of signal", SYS_rt_sigaction, {SIGCHLD, child_action(), 0, 8},
+            host::kStubMust, SIGCHLD);
+    tell();
+  }
+  p_.call("wait", host::kStubWait, {gate, 1}, 0);
 }
 
 }  // namespace ckpt::restart

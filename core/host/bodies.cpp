@@ -61,6 +61,7 @@ Status Bodies::gather_all() {
     anchors_.push_back({new Anchor, new Anchor, new Anchor});
   }
   obstacles_ = find_obstacles(tree_.snapshot(), processes_);
+  spaces_ = find_spaces(tree_.snapshot(), processes_, obstacles_);
   if (!obstacles_.empty()) return {};
   for (ProcessState& s : processes_) CKPT_CHECK(gather_inside(s));
   obstacles_ = find_obstacles(tree_.snapshot(), processes_);
@@ -71,6 +72,7 @@ Status Bodies::complete(core::Process& root) {
   core::for_each_process(root, [&](core::Process& p) {
     const auto found = process_of_.find(p.living_thread() ? p.living_thread()->pid->nr_at(0) : 0);
     if (found == process_of_.end()) return;
+    pid_namespaces_[processes_[found->second].snapshot->ns.pid] = p.ns();
     p.stopped = tree_.was_stopped(p.tgid->nr_at(0)) || processes_[found->second].stops;
     p.subreaper = processes_[found->second].subreaper ? core::Tri::yes : core::Tri::no;
     if (!p.files) return;
@@ -86,7 +88,7 @@ void Bodies::note_file(const core::Fd& fd, const ProcessState& state) {
   const bool known_pipe = std::any_of(pipes_.begin(), pipes_.end(),
                                       [&](const PipeEnd& end) { return end.pipe == pipe; });
   if (pipe && fd.file->type == format::kFilePipe && !known_pipe)
-    pipes_.push_back({pipe, state.snapshot->pid, fd.fd});
+    pipes_.push_back({pipe, state.threads.front().tid, fd.fd});
   const auto inside = std::find_if(state.descriptors.begin(), state.descriptors.end(),
                                    [&](const DescriptorState& d) { return d.fd == fd.fd; });
   const bool known = std::any_of(file_states_.begin(), file_states_.end(),
@@ -95,7 +97,11 @@ void Bodies::note_file(const core::Fd& fd, const ProcessState& state) {
     file_states_.emplace_back(fd.file, &inside->image);
 }
 
-void Bodies::write_platform(format::RecordSink& out) {
+std::uint64_t Bodies::features() const {
+  return format::kFeatureMemory | (spaces_.all.empty() ? 0 : std::uint64_t{format::kFeatureSpaces});
+}
+
+void Bodies::write_platform(format::RecordSink& out, const core::ObjHash& objhash) {
   const ProcessState& s = processes_.front();
   format::Platform platform{};
   constexpr std::size_t kXcr0 = 464;  // in the area that ptrace(2) gives
@@ -112,6 +118,15 @@ void Bodies::write_platform(format::RecordSink& out) {
   const Slack slack = find_slack(vdso);
   std::fill(vdso.begin() + static_cast<std::ptrdiff_t>(slack.begin), vdso.end(), std::byte{0});
   write_array(out, vdso);
+  for (const SpaceState& space : spaces_.all) {
+    format::Space record{};
+    record.kind = space.kind;
+    if (space.proc_pid_ns != 0)
+      record.proc_ns = objhash.lookup(*pid_namespaces_.at(space.proc_pid_ns));
+    out.record(RecordType::space, record);
+    out.text(RecordType::string, space.nodename);
+    out.text(RecordType::string, space.domainname);
+  }
 }
 
 void Bodies::fill(const core::Task& task, format::Task& record) {
@@ -134,7 +149,7 @@ void Bodies::write_mm(format::RecordSink& out, std::size_t process, core::ObjHas
     if (vma.vma_type == format::kVmaShmAnon) {
       Shared& shared = shared_[{vma.dev, vma.ino}];
       if (!shared.anchor) {
-        shared = {new Anchor, s.snapshot->pid, &s.mappings[s.vma_mapping[i]], vma.ino_size};
+        shared = {new Anchor, s.threads.front().tid, &s.mappings[s.vma_mapping[i]], vma.ino_size};
       }
       bool is_new = false;
       vma.ino_objref = objhash.lookup_add(*shared.anchor, &is_new);
@@ -168,7 +183,8 @@ void Bodies::write_task(format::RecordSink& out, const core::Task& task, core::O
   const ProcessState& s = processes_[process];
   bool is_new = false;
   objs.mm_objref = objhash.lookup_add(*anchors_[process][0], &is_new);
-  if (is_new) {
+  const bool first = is_new;
+  if (first) {
     announce(out, format::kObjMm, objs.mm_objref);
     write_mm(out, process, objhash);
   }
@@ -198,6 +214,8 @@ void Bodies::write_task(format::RecordSink& out, const core::Task& task, core::O
   out.record(RecordType::signal_task, t.image.signal);
   write_pending(out, t.image.pending);
   out.record(RecordType::task_creds, creds);
+  const auto spaces = spaces_.of.find(s.snapshot->pid);
+  if (first && spaces != spaces_.of.end()) out.record(RecordType::task_spaces, spaces->second);
 }
 
 // What waits in the pipe is duplicated into a pipe of ours, and stays where it is.

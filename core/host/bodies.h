@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/checkpoint.h"
-#include "core/host/process_state.h"
+#include "core/host/spaces.h"
 
 namespace ckpt::host {
 
@@ -19,7 +19,8 @@ class Bodies : public core::TaskBodies {
   [[nodiscard]] std::uint64_t pages() const { return pages_; }        // written
   [[nodiscard]] std::uint64_t contents() const { return contents_; }  // that differ
 
-  void write_platform(format::RecordSink& out) override;
+  [[nodiscard]] std::uint64_t features() const override;
+  void write_platform(format::RecordSink& out, const core::ObjHash& objhash) override;
   void fill(const core::Task& task, format::Task& record) override;
   void write_task(format::RecordSink& out, const core::Task& task, core::ObjHash& objhash,
                   format::TaskObjs& objs) override;
@@ -51,6 +52,8 @@ class Bodies : public core::TaskBodies {
   FrozenTree& tree_;
   std::vector<ProcessState> processes_;
   std::vector<Obstacle> obstacles_;
+  Spaces spaces_;
+  std::map<std::uint64_t, core::PidNs*> pid_namespaces_;              // by inode
   std::map<pid_t, std::size_t> process_of_;                           // by the pid of any thread
   std::vector<std::array<core::Ref<Anchor>, 3>> anchors_;             // mm, sighand, signal
   std::map<std::pair<std::uint64_t, std::uint64_t>, Shared> shared_;  // by device and inode

@@ -13,6 +13,7 @@
 #include "core/host/fdinfo_state.h"
 #include "core/host/proc_fs.h"
 #include "core/host/process_state.h"
+#include "core/host/reading.h"
 #include "core/host/text_scan.h"
 
 namespace ckpt::host {
@@ -80,13 +81,11 @@ Result<std::vector<format::Rlimit>> parse_limits(std::string_view text) {
 class Gatherer {
  public:
   Gatherer(const ProcessSnapshot& process, FrozenTree& tree)
-      : p_(process),
-        tree_(tree),
-        dir_(dir_of(process.pid) + "/task/" + dir_of(window_of(process))) {}
+      : p_(process), tree_(tree), dir_(window_dir(process)), window_(dir_of(window(process))) {}
 
   Result<ProcessState> run() {
     s_.snapshot = &p_;
-    CKPT_TRY(s_.memory, ProcessMemory::open(window_of(p_)));
+    CKPT_TRY(s_.memory, ProcessMemory::open(window(p_)));
     CKPT_CHECK(read_mappings());
     CKPT_CHECK(read_mm());
     CKPT_CHECK(read_signal());
@@ -101,13 +100,6 @@ class Gatherer {
   }
 
  private:
-  // A dead leader's own files in /proc are empty.
-  static pid_t window_of(const ProcessSnapshot& p) {
-    for (const ThreadSnapshot& t : p.threads)
-      if (t.state != 'Z' && t.state != 'X') return t.tid;
-    return p.pid;
-  }
-
   void take_stop(std::vector<format::Siginfo>& queue) {
     s_.stops |= std::erase_if(
                     queue, [](const format::Siginfo& info) { return info.signo() == SIGSTOP; }) > 0;
@@ -176,7 +168,7 @@ class Gatherer {
     char range[64];
     std::snprintf(range, sizeof range, "%lx-%lx", static_cast<unsigned long>(m.start),
                   static_cast<unsigned long>(m.end));
-    const auto own = kProc.status(dir_of(p_.pid) + "/map_files/" + range);
+    const auto own = kProc.status(window_ + "/map_files/" + range);
     if (!own.has_error()) {
       st = own.value();
       return true;
@@ -244,7 +236,7 @@ class Gatherer {
     std::int32_t adj = 0;
     if (!score.has_error()) scan(trim(score.value()), adj);
     g.oom_score_adj = adj;
-    const auto filter = kProc.read(dir_of(p_.pid) + "/coredump_filter");
+    const auto filter = kProc.read(window_ + "/coredump_filter");
     std::uint32_t bits = 0;
     if (!filter.has_error()) scan_base(trim(filter.value()), bits, 16);
     g.coredump_filter = bits;
@@ -316,7 +308,8 @@ class Gatherer {
 
   const ProcessSnapshot& p_;
   FrozenTree& tree_;
-  const std::string dir_;
+  // A dead leader's own files in /proc are empty.
+  const std::string dir_, window_;
   ProcessState s_;
 };
 

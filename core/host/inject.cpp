@@ -255,8 +255,9 @@ Result<std::vector<std::byte>> Injector::run(
   CKPT_TRY(const std::uint64_t mask, thread.tracee.signal_mask());
   const StubImage image{site_.vdso + slack_.begin};
   const std::uint64_t area = site_.hole;
-  std::vector<StubEntry> program = make(area);  // results first, then the program
-  const std::uint64_t first = area + ((results_size + 63) & ~63ULL);
+  // Results first, then the program. The stub comes to it from an entry that would lie before it.
+  std::vector<StubEntry> program = make(area);
+  const std::uint64_t first = area + ((std::max<std::size_t>(results_size, 1) + 63) & ~63ULL);
   program.push_back(notify(thread));
   program.push_back(entry(kStubJump, 0, {image.entry(4)}));
   const std::uint64_t size =

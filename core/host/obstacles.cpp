@@ -17,6 +17,7 @@
 #include "core/host/page_scan.h"
 #include "core/host/proc_fs.h"
 #include "core/host/process_state.h"
+#include "core/host/reading.h"
 #include "core/host/text_scan.h"
 
 namespace ckpt::host {
@@ -36,11 +37,7 @@ class Finder {
       : snapshot_(snapshot), processes_(processes) {}
 
   std::vector<Obstacle> run() {
-    const ProcFs proc("/proc");
-    self_ = namespaces_of_self();
     for (const ProcessSnapshot& p : snapshot_.processes) {
-      if (p.state == ProcState::dead)
-        add(p, "its leader", "has exited while other threads live", "");
       if (p.exiting && p.state != ProcState::zombie) add(p, "itself", "is exiting", "wait for it");
     }
     for (const ProcessState& s : processes_) {
@@ -59,32 +56,10 @@ class Finder {
     found_.push_back({p.pid, p.comm, std::move(object), std::move(why), std::move(hint)});
   }
 
-  static Namespaces namespaces_of_self() {
-    const ProcFs proc("/proc");
-    const auto ns = [&](const char* name) -> std::uint64_t {
-      const auto link = proc.read_link(std::string("self/ns/") + name);
-      return link.has_error() ? 0 : parse_inode_link(link.value(), name).value_or(0);
-    };
-    return {ns("pid"), ns("user"), ns("mnt"),    ns("net"),
-            ns("ipc"), ns("uts"),  ns("cgroup"), ns("time")};
-  }
-
   void process(const ProcessState& s) {
     const ProcessSnapshot& p = *s.snapshot;
-    const struct {
-      const char* name;
-      std::uint64_t own, ours;
-    } kinds[] = {{"user", p.ns.user, self_.user},  {"mount", p.ns.mnt, self_.mnt},
-                 {"network", p.ns.net, self_.net}, {"ipc", p.ns.ipc, self_.ipc},
-                 {"uts", p.ns.uts, self_.uts},     {"cgroup", p.ns.cgroup, self_.cgroup},
-                 {"time", p.ns.time, self_.time}};
-    for (const auto& kind : kinds)
-      if (kind.own != kind.ours)
-        add(p, std::string(kind.name) + " namespace", "is not the one ckpt runs in",
-            "run ckpt in it: nsenter(1)");
     if (p.seccomp.value_or(0) != 0) add(p, "seccomp", "a filter is in force", "");
     if (p.cwd_deleted) add(p, "working directory", "was deleted", "");
-    if (p.root != "/") add(p, "root directory", "is " + p.root + " (chroot)", "");
     if (s.mm.mm.vdso == 0) add(p, "vdso", "it has none", "");
     for (const Mapping& m : s.mappings)
       if (m.name == "[vdso]" && m.has("sl")) add(p, "vdso", "is sealed", "");
@@ -92,10 +67,10 @@ class Finder {
     for (const std::string& surprise : s.surprises) add(p, "state", surprise, "");
     for (const format::PosixTimer& t : s.signal.timers)
       if (t.clock < 0) add(p, "timer " + std::to_string(t.id), "of a process's or fd's clock", "");
-    if (const auto scanner = PageScanner::open(p.pid);
+    if (const auto scanner = PageScanner::open(window(p));
         scanner.has_value() && scanner->has_guards(0, 1ULL << 47))
       add(p, "memory", "has guard pages (MADV_GUARD_INSTALL)", "");
-    const auto status = ProcFs("/proc").read(std::to_string(p.pid) + "/status");
+    const auto status = ProcFs("/proc").read(window_dir(p) + "/status");
     if (!status.has_error() &&
         status.value().find("x86_Thread_features:\tshstk") != std::string::npos)
       add(p, "shadow stack", "is in use", "");
@@ -173,6 +148,8 @@ class Finder {
       case FdType::pipe:
         return pipe(p, fd, f, object);
       case FdType::tty:
+        if (major(f.rdev) == 5 && minor(f.rdev) == 2)
+          add(p, object, "is the master of a pseudoterminal", "dump what runs in it");
         return;
       case FdType::eventfd:
       case FdType::signalfd:
@@ -206,7 +183,7 @@ class Finder {
       struct {
         std::uint32_t epoll, watched, nth;
       } slot{static_cast<std::uint32_t>(fd.fd), static_cast<std::uint32_t>(w.fd.value()), 0};
-      if (::syscall(SYS_kcmp, p.pid, p.pid, KCMP_EPOLL_TFD, w.fd.value(), &slot) != 0)
+      if (::syscall(SYS_kcmp, window(p), window(p), KCMP_EPOLL_TFD, w.fd.value(), &slot) != 0)
         add(p, object, "watches a file that fd " + std::to_string(w.fd) + " is no more", "");
     }
   }
@@ -223,7 +200,7 @@ class Finder {
       }
     if ((f.flags & O_DIRECT) != 0) add(p, object, "is a pipe of packets", "");
     if (reads && writes) return;
-    const std::string path = "/proc/" + std::to_string(p.pid) + "/fd/" + std::to_string(fd.fd);
+    const std::string path = "/proc/" + window_dir(p) + "/fd/" + std::to_string(fd.fd);
     const int ours = ::open(path.c_str(), (reads ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_CLOEXEC);
     pollfd look{ours, 0, 0};
     ::poll(&look, 1, 0);
@@ -239,9 +216,10 @@ class Finder {
       const ProcessSnapshot& p = *processes_[i].snapshot;
       for (const ProcessState& other : processes_) {
         if (other.snapshot->pid != p.ppid) continue;
-        if (::syscall(SYS_kcmp, p.pid, p.ppid, KCMP_VM, 0, 0) == 0)
+        const pid_t child = window(p), parent = window(*other.snapshot);
+        if (::syscall(SYS_kcmp, child, parent, KCMP_VM, 0, 0) == 0)
           add(p, "memory", "is shared with its parent (vfork or CLONE_VM)", "");
-        else if (::syscall(SYS_kcmp, p.pid, p.ppid, KCMP_SIGHAND, 0, 0) == 0)
+        else if (::syscall(SYS_kcmp, child, parent, KCMP_SIGHAND, 0, 0) == 0)
           add(p, "signal handlers", "are shared with its parent (CLONE_SIGHAND)", "");
       }
     }
@@ -249,7 +227,6 @@ class Finder {
 
   const TreeSnapshot& snapshot_;
   const std::vector<ProcessState>& processes_;
-  Namespaces self_;
   std::vector<Obstacle> found_;
 };
 

@@ -123,6 +123,13 @@ Result<std::vector<std::byte>> Tracee::extended_state() const {
   return state;
 }
 
+Status Tracee::set_extended_state(std::vector<std::byte> state) const {
+  iovec area{state.data(), state.size()};
+  if (request(PTRACE_SETREGSET, tid_, number(NT_X86_XSTATE), &area) != 0)
+    return failed("set extended registers", errno);
+  return {};
+}
+
 Result<std::uint64_t> Tracee::signal_mask() const {
   std::uint64_t mask = 0;
   if (request(kGetSigmask, tid_, number(sizeof mask), &mask) != 0)

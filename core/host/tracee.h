@@ -46,6 +46,7 @@ class Tracee {
   Status set_registers(const user_regs_struct& regs) const;
   // The XSAVE area in its standard form.
   Result<std::vector<std::byte>> extended_state() const;
+  Status set_extended_state(std::vector<std::byte> state) const;
   Result<std::uint64_t> signal_mask() const;
   Status set_signal_mask(std::uint64_t mask) const;
   // Queued signals, in order: of the thread, or of its process.

@@ -184,6 +184,9 @@ class Refused(Live):
     def test_deleted_directory(self):
         self.refused("working directory: was deleted", "os.mkdir('d')\nos.chdir('d')\nos.rmdir('../d')")
 
+    def test_pseudoterminal_master(self):
+        self.refused("master of a pseudoterminal", "import pty\na = pty.openpty()")
+
     def test_affinity(self):
         if len(os.sched_getaffinity(0)) < 2:
             self.skipTest("needs two processors")

@@ -107,6 +107,21 @@ class Here(Case):
         self.assertRegex(done.out, rf"(?m)^  {zombie} by zombie {zombie} \(")
         self.fails(1, "restore", "--here", "--rehearse", image, says=f"{zombie} by zombie")
 
+    def test_plan_as_json(self):
+        me = os.getpid()
+        log = SMALL.replace("100", str(me))
+        done = self.ok("restore", "--plan", "--json", self.image(log))
+        self.assertEqual(done.json["conflicts"], [])
+        steps = done.json["steps"]
+        self.assertEqual([(s["op"], s["actor"], s["child"], s["namespace"]) for s in steps[:2]],
+                         [("fork", "restorer", [me], 0), ("fork", [me], [101], 0)])
+        group = next(s for s in steps if s["op"] == "setpgid")
+        self.assertEqual(group["group"], [101])
+        self.assertIn("101 (sleep) founds its group", [s["text"] for s in steps])
+        done = self.fails(1, "restore", "--plan", "--json", "--here", self.image(log), says="taken")
+        self.assertEqual([c["kind"] for c in done.json["conflicts"]], ["number"])
+        self.assertIn("taken", str(done.json["error"]))
+
     def test_lingering_session(self):
         tree = self.live_tree()
         # The leader of a session that sleeps on without it.

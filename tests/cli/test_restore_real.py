@@ -3,17 +3,13 @@
 
 Needs root, and a kernel that lets ckpt read and write memory; skipped otherwise.
 """
-import ctypes
 import os
 import re
 import signal
-import subprocess
 import time
 import unittest
 
-from harness import CKPT, Case, environment
-
-COUNT = 'i=0; while [ ! -e stop ]; do i=$((i+1)); echo $i $$ >> out; sleep 0.02; done; exit 7'
+from real import COUNT, RealCase
 
 # A session leader that is dead, a member that tells who it is, below a root that waits for the end.
 DEAD_LEADER = """
@@ -53,93 +49,7 @@ os.wait()
 """
 
 
-# Orphans come to this process, which reaps them: init might not.
-ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
-
-
-@unittest.skipUnless(os.geteuid() == 0, "skipped: restore for real: needs root")
-class Real(Case):
-    def start(self, *command):
-        """A process in a session of its own, with files in self.dir only."""
-        p = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                             stderr=subprocess.DEVNULL, start_new_session=True, cwd=self.dir)
-        self.addCleanup(p.wait)
-        self.addCleanup(p.kill)
-        return p
-
-    def lines(self):
-        try:
-            with open(self.path("out"), encoding="utf-8") as f:
-                return f.read().split("\n")[:-1]
-        except FileNotFoundError:
-            return []
-
-    def until(self, what, seconds=30):
-        end = time.monotonic() + seconds
-        while not what():
-            self.assertLess(time.monotonic(), end, self.lines()[-3:])
-            time.sleep(0.02)
-
-    def grows(self):
-        n = len(self.lines())
-        self.until(lambda: len(self.lines()) > n + 3)
-
-    def dumped(self, p, name="i.ckpt"):
-        self.grows()
-        self.ok("dump", "--pid", p.pid, "-o", name)
-        p.wait(timeout=20)
-        self.until(lambda: not self.session(p.pid))
-        n = len(self.lines())
-        time.sleep(0.1)
-        self.assertEqual(len(self.lines()), n, "it goes on after the dump")
-
-    @staticmethod
-    def gone(pid):
-        """Has it ended? It is reaped if it is ours."""
-        try:
-            os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
-            pass
-        return not os.path.exists(f"/proc/{pid}")
-
-    @staticmethod
-    def session(sid):
-        """The processes of a session, zombies too; ours are reaped."""
-        found = []
-        for entry in os.listdir("/proc"):
-            try:
-                with open(f"/proc/{int(entry)}/stat", encoding="utf-8") as f:
-                    fields = f.read().rsplit(")", 1)[1].split()
-            except (ValueError, FileNotFoundError, ProcessLookupError):
-                continue
-            if int(fields[3]) == sid and not Real.gone(int(entry)):
-                found.append(int(entry))
-        return found
-
-    def restore(self, *args):
-        with open(self.path("restore.err"), "wb") as err:
-            p = subprocess.Popen([CKPT, "restore", *args], cwd=self.dir, env=environment(),
-                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err)
-        self.addCleanup(p.wait)
-        self.addCleanup(p.kill)
-        self.addCleanup(self.stop)  # so that it ends by itself before
-        self.until(lambda: "restored: " in self.said() or p.poll() is not None)
-        self.assertIn("restored: ", self.said())
-        return p
-
-    def said(self):
-        with open(self.path("restore.err"), encoding="utf-8") as f:
-            return f.read()
-
-    def stop(self):
-        open(self.path("stop"), "w", encoding="utf-8").close()
-
-    def counts(self):
-        """The numbers are 1, 2, 3... without a gap, all by the same process."""
-        lines = self.lines()
-        self.assertEqual([int(line.split()[0]) for line in lines], list(range(1, len(lines) + 1)))
-        self.assertEqual(len({line.split()[1] for line in lines}), 1)
-
+class Real(RealCase):
     def test_shell_goes_on_and_its_status_is_ours(self):
         for place in ([], ["--here"], ["--no-pids"]):
             with self.subTest(place=place):
@@ -248,6 +158,24 @@ class Real(Case):
         self.fails(125, "restore", "--here", "i.ckpt", says="taken")
         self.fails(1, "restore", "--here", "--detach", "i.ckpt", says="taken")
         self.assertIsNone(p.poll())
+
+    def test_conflicts_are_listed_at_once(self):
+        """Numbers, files: all of it before anything is made, and by --plan as well."""
+        with open(self.path("data"), "w", encoding="utf-8") as f:
+            f.write("data")
+        p = self.start("sh", "-c", "exec 3< data; " + COUNT)
+        self.grows()
+        self.ok("dump", "--pid", p.pid, "--leave-running", "-o", "i.ckpt")
+        os.remove(self.path("data"))
+        for args in (("--plan",), ()):
+            done = self.fails(1 if args else 125, "restore", "--here", *args, "i.ckpt",
+                              says="another kind")
+            said = done.out + done.err
+            self.assertRegex(said, rf"{p.pid} by process {p.pid}")
+            self.assertRegex(said, r"/data: ")
+        done = self.fails(1, "restore", "--plan", "--json", "--here", "i.ckpt")
+        self.assertLessEqual({"number", "file"}, {c["kind"] for c in done.json["conflicts"]})
+        self.stop()
 
     def test_detach_needs_memory(self):
         self.image()

@@ -36,8 +36,6 @@ class Usage(Case):
     def test_no_option_that_does_nothing(self):
         for option in ("--trace", "--deleted-limit"):
             self.usage("dump", option, "x", says=f"unknown option {option}")
-        for option in ("--shell-job",):
-            self.usage("restore", option, "x", says=f"unknown option {option}")
         for option in ("--trace",):
             self.usage("inspect", option, "x", says=f"unknown option {option}")
 

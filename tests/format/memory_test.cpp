@@ -133,7 +133,7 @@ void contents(RecordSink& out) {
 // A single process with one page of every kind, and a pipe.
 void memory_image(RecordSink& out) {
   ImageBuilder b(out);
-  b.head(kModeSubtree, kFeatureMemory | kFeatureFiles | kFeaturePipes);
+  b.head(kModeSubtree, kFeatureMemory | kFeatureFiles | kFeaturePipes | kFeatureSpaces);
   b.pids({{100}});
   b.tree({ImageBuilder::entry(1, kRefInvisible, 1, 1, 1)});
   b.pid_ns(4, 0, 0);
@@ -141,12 +141,28 @@ void memory_image(RecordSink& out) {
   platform.vvar_size = 4 * kPageSize;
   out.record(R::platform, platform);
   bytes(out, 2 * kPageSize);
+  Space space{};
+  space.kind = kSpaceMount;
+  space.proc_ns = 4;
+  const auto add_space = [&](const char* nodename) {
+    out.record(R::space, space);
+    out.text(R::string, nodename);
+    out.text(R::string, "");
+  };
+  add_space("");
+  space = {};
+  space.kind = kSpaceUts;
+  add_space("host");
   b.task("worker");
   b.file_table(10, 1);
   b.file(11, kFilePipe, "pipe:[1]", 0, 12);
   b.fd(11, 0);
   process_objects(b, out);
   thread(out);
+  TaskSpaces spaces{};
+  spaces.mount = 1;
+  spaces.uts = 2;
+  out.record(R::task_spaces, spaces);
   TaskObjs objs{};
   objs.files_objref = 10;
   objs.mm_objref = 5;
@@ -207,9 +223,22 @@ const Damage kDamages[] = {
     {"does not announce memory",
      [](auto& r) {
        at<Header>(r, R::header).features = kFeatureFiles;
-       r.all.erase(r.all.begin() + static_cast<std::ptrdiff_t>(r.find(R::platform)) + 1);
-       r.erase(R::platform);
+       const auto at_platform = r.all.begin() + static_cast<std::ptrdiff_t>(r.find(R::platform));
+       r.all.erase(at_platform, r.all.begin() + static_cast<std::ptrdiff_t>(r.find(R::task)));
      }},
+    {"unknown kind 5", [](auto& r) { at<Space>(r, R::space).kind = 5; }},
+    {"unknown kind 0", [](auto& r) { at<Space>(r, R::space).kind = 0; }},
+    {"proc_ns 5 is no PID_NS", [](auto& r) { at<Space>(r, R::space).proc_ns = 5; }},
+    {"proc_ns 4 is no PID_NS", [](auto& r) { at<Space>(r, R::space, 1).proc_ns = 4; }},
+    {"no SPACE 2 of kind 1", [](auto& r) { at<TaskSpaces>(r, R::task_spaces).mount = 2; }},
+    {"no SPACE 3 of kind 4", [](auto& r) { at<TaskSpaces>(r, R::task_spaces).cgroup = 3; }},
+    {"more than 64 bytes",
+     [](auto& r) {
+       after(r, R::space, 1) = Bytes(66, std::byte{'x'});
+       after(r, R::space, 1).back() = std::byte{0};
+     }},
+    {"features",
+     [](auto& r) { at<Header>(r, R::header).features = kFeatureMemory | kFeatureFiles; }},
     {"map_count", [](auto& r) { at<Mm>(r, R::mm).map_count = 0xffffffff; }},
     {"VMA was expected", [](auto& r) { at<Mm>(r, R::mm).map_count = 4; }},
     {"vdso is not at a page", [](auto& r) { at<Mm>(r, R::mm).vdso = 1; }},
@@ -288,6 +317,9 @@ TEST_CASE("Memory and registers come back, and pages go to their sink", "[format
   CHECK(p.threads[0].pending.at(0).signo() == 10);
   CHECK(p.signals.at(0).timers.at(0).signo == 14);
   CHECK(p.file_states.at(0).watches.size() == 1);
+  REQUIRE(p.spaces.size() == 2);
+  CHECK(p.spaces[1].nodename == "host");
+  CHECK(p.task_spaces.at(0).uts == 2);
   CHECK(p.creds.at(0).groups.size() == 2);
   CHECK(p.pipes.at(0).capacity == 65536);
   CHECK(image->pipe_bufs.at(0).bytes == std::string(10, 'x'));

@@ -27,7 +27,7 @@ MAY_INCLUDE = {
 MAY_INCLUDE["cli"] = set(MAY_INCLUDE)
 MAY_INCLUDE["tests"] = set(MAY_INCLUDE)
 EXECUTORS = re.compile(r"restart/(sim_executor|sim_files|rehearse)\w*\.(h|cpp)$")
-HOST_EXECUTOR = re.compile(r"restart/(host_executor|rebirth)\w*\.(h|cpp)$")
+HOST_EXECUTOR = re.compile(r"restart/(host_executor|rebirth|requirements|rootless)\w*\.(h|cpp)$")
 
 # format/ reads and writes bytes, which takes these of POSIX; nothing of tasks or of Linux alone.
 POSIX_IO = {"fcntl.h", "unistd.h", "sys/stat.h", "sys/types.h"}

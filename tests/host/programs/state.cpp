@@ -681,6 +681,81 @@ Check sleeping_calls() {
   };
 }
 
+// Says that it may be dumped, waits for SIGTERM, looks.
+[[noreturn]] void serve(const Check& look) {
+  sigset_t end;
+  sigemptyset(&end);
+  sigaddset(&end, SIGTERM);
+  std::puts("ready");
+  std::fflush(stdout);
+  siginfo_t info{};
+  while (sigwaitinfo(&end, &info) != SIGTERM) {
+  }
+  look();
+  std::_Exit(0);
+}
+
+std::string leaders_state() {
+  return line_of(("/proc/self/task/" + std::to_string(getpid()) + "/status").c_str(), "State:");
+}
+
+// The leader has exited; two threads live on, one of which has a timer of its own.
+Check dead_leader() {
+  static std::atomic<bool> go{false};
+  auto* const other = new std::thread([] {
+    prctl(PR_SET_NAME, "other");
+    while (!go) usleep(1000);
+  });
+  char* const m = map(4 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  std::strcpy(m + kPage, "memory");
+  const int fd = scratch_file("file");
+  const std::string path = path_of(fd);
+  prctl(PR_SET_NAME, "leader");
+  std::ofstream("/proc/self/coredump_filter") << "0x7";
+  std::thread([=] {
+    while (leaders_state() != "State:\tZ (zombie)") usleep(1000);
+    serve(then_remove(path, [=] {
+      check(leaders_state() == "State:\tZ (zombie)", "the leader lives");
+      const std::string leader = "/proc/self/task/" + std::to_string(getpid());
+      check(read_all((leader + "/comm").c_str()) == "leader\n", "the leader's name");
+      const long tid = syscall(SYS_gettid);
+      check(tid != getpid() && syscall(SYS_tgkill, getpid(), tid, 0) == 0, "numbers");
+      check(std::strcmp(m + kPage, "memory") == 0, "memory");
+      char text[5] = {};
+      check(pread(fd, text, 4, 0) == 4 && std::strcmp(text, "file") == 0, "file");
+      check(read_all(("/proc/" + std::to_string(tid) + "/coredump_filter").c_str()) == "00000007\n",
+            "coredump_filter");
+      go = true;
+      other->join();
+    }));
+  }).detach();
+  for (;;) syscall(SYS_exit, 0);
+}
+
+// A thread's children are born into a pid namespace that has nobody in it yet.
+Check child_namespace() {
+  static std::atomic<int> phase{0};
+  static std::atomic<bool> good{false};
+  auto* const thread = new std::thread([] {
+    check(unshare(CLONE_NEWPID) == 0, "unshare: needs root");
+    for (phase = 1; phase != 2;) usleep(1000);
+    const pid_t child = fork();
+    if (child == 0) _exit(getpid() == 1 ? 0 : 1);
+    int status = -1;
+    good = waitpid(child, &status, 0) == child && status == 0;
+  });
+  while (phase != 1) usleep(1000);
+  return [thread] {
+    phase = 2;
+    thread->join();
+    check(good, "the thread's child is no init");
+    const pid_t child = fork();
+    if (child == 0) _exit(getpid() != 1 ? 0 : 1);
+    int status = -1;
+    check(waitpid(child, &status, 0) == child && status == 0, "the leader's child is an init");
+  };
+}
+
 const std::map<std::string, Check (*)()> kTests = {
     {"private_memory", private_memory},
     {"shared_anonymous", shared_anonymous},
@@ -709,6 +784,8 @@ const std::map<std::string, Check (*)()> kTests = {
     {"scheduling", scheduling},
     {"attributes", attributes},
     {"threads", threads},
+    {"dead_leader", dead_leader},
+    {"child_namespace", child_namespace},
     {"sleeping_calls", sleeping_calls},
 };
 
@@ -725,12 +802,5 @@ int main(int argc, char** argv) {
   sigemptyset(&end);
   sigaddset(&end, SIGTERM);
   sigprocmask(SIG_BLOCK, &end, nullptr);
-  const Check look = test->second();
-  std::puts("ready");
-  std::fflush(stdout);
-  siginfo_t info{};
-  while (sigwaitinfo(&end, &info) != SIGTERM) {
-  }
-  look();
-  return 0;
+  serve(test->second());
 }
