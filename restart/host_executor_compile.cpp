@@ -174,8 +174,6 @@ class Compiler {
   Status fill(const Step& s, StepCell& cell) {
     switch (s.op) {
       case Op::fork:
-        cell.ns = s.arg;
-        break;
       case Op::enter_ns:
       case Op::unshare_ns:
         cell.ns = s.arg;

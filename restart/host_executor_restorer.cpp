@@ -192,7 +192,9 @@ CKPT_RAW void reap_all(Shared& s, std::int32_t root) {
     if (!(fds[0].revents & POLLIN) ||
         call(SYS_read, fd, address(&info), sizeof info) != sizeof info)
       continue;
-    if (info.ssi_signo != SIGCHLD) call(SYS_kill, root, info.ssi_signo);
+    // A job goes on when the supervisor has lent it the terminal, not before.
+    if (info.ssi_signo == SIGCHLD || (info.ssi_signo == SIGCONT && s.tells_stops)) continue;
+    call(SYS_kill, root, info.ssi_signo);
   }
 }
 

@@ -127,9 +127,15 @@ class Terminal(RealCase):
                 self.assertEqual(self.log(log)[-2:], [f"foreground {ckpt}", "status 4"])
 
     def test_interrupt_reaches_the_job(self):
-        self.dumped_job()
-        shell, master, _ = self.start_in_terminal("second", CKPT, "restore", "--shell-job", "i.ckpt")
+        job = self.dumped_job()
+        shell, master, _ = self.start_in_terminal("second", CKPT, "restore", "--shell-job", "--here",
+                                                  "i.ckpt")
         self.expect(master, "restored: ")
+
+        def reads():
+            with open(f"/proc/{job}/syscall", encoding="utf-8") as f:
+                return f.read().startswith("0 0x0 ")  # read(0, ...): what a signal interrupts
+        self.until(reads)
         os.write(master, b"\x03")
         self.expect(master, "KeyboardInterrupt")
         shell.wait(timeout=30)
