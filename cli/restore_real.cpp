@@ -27,7 +27,8 @@ Result<int> restore_for_real(const Console& console, const Arguments& a, const L
   CKPT_TRY(const restart::Plan plan, restart::make_plan(loaded.image));
   const bool detach = a.has("detach");
   CKPT_TRY(restart::HostTree tree,
-           restart::restore_processes(loaded.image, plan, pages, place_of(a), detach));
+           restart::restore_processes(loaded.image, plan, pages, place_of(a), detach,
+                                      [&](const std::string& text) { console.note(text); }));
   console.note("restored: " + count_of(loaded.image.tree.size(), "task") + "; " +
                (tree.root() != 0 ? "the root process is " + std::to_string(tree.root()) + " here"
                                  : "the init of their pid namespace is " +

@@ -246,7 +246,7 @@ std::uint64_t Checkpoint::features() const {
   if (namespaces_.size() > 1) bits |= kFeatureNestedNs;
   if (has_files_) bits |= kFeatureFiles;
   if (has_unknown_) bits |= kFeatureUnknownIds;
-  if (options_.bodies) bits |= kFeatureMemory;
+  if (options_.bodies) bits |= options_.bodies->features();
   return bits;
 }
 

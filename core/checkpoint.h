@@ -29,6 +29,8 @@ struct Origin {
 class TaskBodies {
  public:
   virtual ~TaskBodies() = default;
+  // format::Feature bits of what will be written.
+  [[nodiscard]] virtual std::uint64_t features() const = 0;
   // PLATFORM.
   virtual void write_platform(format::RecordSink& out) = 0;
   // Fields of TASK that the model does not have. For living tasks.
@@ -37,7 +39,7 @@ class TaskBodies {
   virtual void write_task(format::RecordSink& out, const Task& task, ObjHash& objhash,
                           format::TaskObjs& objs) = 0;
   // Contents, after all tasks: pipes and pages.
-  virtual Status write_contents(format::RecordSink& out, const ObjHash& objhash) = 0;
+  virtual Status write_contents(format::RecordSink& out, ObjHash& objhash) = 0;
 };
 
 struct CheckpointOptions {

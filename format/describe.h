@@ -106,6 +106,8 @@ bool visit_record_struct(std::uint32_t type, F&& f) {
       return call(std::type_identity<FileLock>{});
     case file_state:
       return call(std::type_identity<FileState>{});
+    case inode:
+      return call(std::type_identity<Inode>{});
     case tail:
       return call(std::type_identity<Tail>{});
     case container:

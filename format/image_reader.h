@@ -6,6 +6,8 @@
 // advance(). Every reference is checked when it is read, so objects stand before their users.
 #pragma once
 
+#include <unordered_set>
+
 #include "format/image.h"
 #include "format/objrefs.h"
 
@@ -79,6 +81,7 @@ class ImageReader {
   // read_pages.cpp
   Status read_contents();
   Status read_pipe();
+  Status read_inode();
   Status read_pages();
   Status check_page_ref(const PageRef& ref, std::uint64_t nr_pages) const;
   void count_pages(const PageRef& ref, const std::vector<std::uint64_t>& hashes);
@@ -91,7 +94,10 @@ class ImageReader {
   std::uint64_t vpids_ = 0;   // nr_vpids of PIDS
   std::uint64_t texts_ = 0;   // bytes of the texts read
   bool newer_minor_ = false;  // records may be longer than ours
-  std::unordered_map<std::int32_t, std::size_t> mm_index_, shm_index_;  // by objref
+  std::unordered_map<std::int32_t, std::size_t> mm_index_, shm_index_,
+      inode_index_;                                    // by objref
+  std::unordered_set<std::int32_t> announced_inodes_;  // by VMAs; their INODEs are still to come
+  std::unordered_set<std::int32_t> files_of_inodes_;
   std::uint64_t contents_at_ = 0;  // offset in the stream where the contents begin; 0: not yet
 };
 

@@ -317,7 +317,9 @@ Status ImageReader::check_features() {
   if (std::any_of(image_.objs.begin(), image_.objs.end(),
                   [](const TaskObjs& o) { return o.files_objref != 0; }))
     used |= kFeatureFiles;
-  const std::uint64_t said = image_.header.features & (kFeatureNestedNs | kFeatureFiles);
+  if (!image_.process.inodes.empty()) used |= kFeatureInodes;
+  const std::uint64_t said =
+      image_.header.features & (kFeatureNestedNs | kFeatureFiles | kFeatureInodes);
   if (used == said) return {};
   return bad("HEADER gives the features: " + feature_names(said) +
              "; but the image uses: " + feature_names(used));

@@ -127,7 +127,11 @@ Status ImageReader::read_vma(ImageMm& mm) {
   if (vma.vma.vma_type == kVmaShmAnon) {
     CKPT_CHECK(define_shm(vma.vma));
   } else if (vma.vma.ino_objref != 0) {
-    return bad("ino_objref of a mapping that is no shared memory");
+    if (vma.vma.vma_type == kVmaAnon) return bad("ino_objref of a mapping of anonymous memory");
+    if (refs_.kind(vma.vma.ino_objref) != ObjKind::inode) {
+      CKPT_CHECK(define(vma.vma.ino_objref, ObjKind::inode));
+      announced_inodes_.insert(vma.vma.ino_objref);
+    }
   }
   CKPT_CHECK(advance());
   if (vma.vma.vma_type == kVmaFile || vma.vma.vma_type == kVmaShmFile)
@@ -200,6 +204,29 @@ Status ImageReader::read_file_state() {
   CKPT_CHECK(advance());
   CKPT_CHECK(take_array(s.nr_watches, state.watches));
   image_.process.file_states.push_back(std::move(state));
+  return {};
+}
+
+Status ImageReader::read_inode() {
+  ImageInode inode;
+  CKPT_CHECK(take(RecordType::inode, inode.inode));
+  const Inode& i = inode.inode;
+  if (announced_inodes_.erase(i.objref) == 0) CKPT_CHECK(define(i.objref, ObjKind::inode));
+  if (i.kind != kInodeDeleted && i.kind != kInodeMemfd)
+    return bad("unknown kind " + std::to_string(i.kind));
+  if (i.size > kMaxFileSize) return bad("a size of " + hex(i.size));
+  if (i.mode > 07777) return bad("mode " + hex(i.mode) + " is more than permissions");
+  if ((i.seals & ~kKnownSeals) != 0 || (i.seals != 0 && i.kind != kInodeMemfd))
+    return bad("unknown seals " + hex(i.seals));
+  const std::uint32_t files = i.nr_files;
+  CKPT_CHECK(advance());
+  CKPT_CHECK(take_text(RecordType::file_name, inode.name));
+  CKPT_CHECK(take_array(files, inode.files));
+  for (const std::int32_t file : inode.files)
+    if (refs_.kind(file) != ObjKind::file || !files_of_inodes_.insert(file).second)
+      return bad("objref " + std::to_string(file) + " is no file, or that of two inodes");
+  inode_index_[inode.inode.objref] = image_.process.inodes.size();
+  image_.process.inodes.push_back(std::move(inode));
   return {};
 }
 

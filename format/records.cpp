@@ -72,6 +72,8 @@ const char* record_name(std::uint32_t type) {
       return "FILE_LOCK";
     case RecordType::file_state:
       return "FILE_STATE";
+    case RecordType::inode:
+      return "INODE";
     case RecordType::tail:
       return "TAIL";
     case RecordType::error:
@@ -82,10 +84,9 @@ const char* record_name(std::uint32_t type) {
 
 std::string feature_names(std::uint64_t features) {
   constexpr std::pair<std::uint64_t, const char*> kNames[] = {
-      {kFeatureNestedNs, "nested pid namespaces"},
-      {kFeatureFiles, "files"},
-      {kFeatureUnknownIds, "unknown ids"},
-      {kFeatureMemory, "memory and registers"},
+      {kFeatureNestedNs, "nested pid namespaces"}, {kFeatureFiles, "files"},
+      {kFeatureUnknownIds, "unknown ids"},         {kFeatureMemory, "memory and registers"},
+      {kFeatureInodes, "files without a name"},
   };
   std::string names;
   const auto add = [&](const std::string& name) { names += (names.empty() ? "" : ", ") + name; };

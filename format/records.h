@@ -50,6 +50,7 @@ enum class RecordType : std::uint32_t {
   posix_timer = 2011,
   file_lock = 2012,
   file_state = 2013,
+  inode = 2030,
   tail = 9001,
   error = 9999,
 };
@@ -81,8 +82,9 @@ enum Feature : std::uint64_t {
   kFeatureFiles = 2,       // FILE_TABLE, FILE_DESC, FILE
   kFeatureUnknownIds = 4,  // some inner number or flag is unknown
   kFeatureMemory = 32,     // memory and registers: the records of process_records.h
+  kFeatureInodes = 64,     // files without a name: INODE
 };
-constexpr std::uint64_t kKnownFeatures = 7 | 32;
+constexpr std::uint64_t kKnownFeatures = 7 | 32 | 64;
 // "nested pid namespaces, files"; bits without a name as a number; "none".
 std::string feature_names(std::uint64_t features);
 

@@ -52,7 +52,8 @@ class Comparer {
  private:
   [[nodiscard]] std::uint64_t features(const Image& image) const {
     std::uint64_t features = image.header.features;
-    if (scope_ == Scope::model) features &= ~std::uint64_t{format::kFeatureMemory};
+    if (scope_ == Scope::model)
+      features &= ~std::uint64_t{format::kFeatureMemory | format::kFeatureInodes};
     return features;
   }
   static std::string mode(const Image& image) {

@@ -44,10 +44,12 @@ Status await_rebirths(const format::Image& image, const Forest& forest, const Re
 }  // namespace
 
 Result<HostTree> restore_processes(const format::Image& image, const Plan& plan,
-                                   const PageStore& pages, HostOptions::Place place, bool detach) {
+                                   const PageStore& pages, HostOptions::Place place, bool detach,
+                                   const std::function<void(const std::string&)>& note) {
   CKPT_TRY(const Forest forest, make_forest(image));
   CKPT_TRY(Rebirth rebirth,
            Rebirth::prepare(image, forest, pages, {place != HostOptions::Place::new_numbers}));
+  for (const std::string& sentence : rebirth.notes()) note(sentence);
   HostOptions options;
   options.place = place;
   options.become = become;

@@ -168,7 +168,7 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
     return cannot("cannot prepare the restore", "no memory to be executed", {}, errno);
   impl->code = SharedRegion::address(at);
 
-  CKPT_CHECK(impl->files.open_files(image));
+  CKPT_CHECK(impl->files.open_files(image, pages));
   CKPT_TRY(const int pages_fd, impl->files.adopt(pages.fd()));
   std::map<std::int32_t, int> shared_fds;
   std::set<std::int32_t> epolls;
@@ -263,6 +263,10 @@ Status Rebirth::finish(const std::function<pid_t(std::size_t task)>& pid_of) {
   for (const std::size_t task : impl_->with_threads)
     CKPT_CHECK(host::remove_mapping(pid_of(task), impl_->region.begin(), impl_->region.size()));
   return {};
+}
+
+const std::vector<std::string>& Rebirth::notes() const noexcept {
+  return impl_->files.notes();
 }
 
 int Rebirth::first_own_fd() const noexcept {

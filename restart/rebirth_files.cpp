@@ -147,21 +147,27 @@ Result<int> OpenedFiles::open_state(const format::Image& image, const format::Im
   return fd;
 }
 
-Status OpenedFiles::open_files(const format::Image& image) {
+Status OpenedFiles::open_files(const format::Image& image, const PageStore& pages) {
+  CKPT_CHECK(make_unnamed_files(image, pages));
   for (const format::ImageFile& f : image.files) {
     Result<int> fd = cannot_open(f.path, "files of this type cannot be restored yet", ENOTSUP);
     if (f.file.f_type == format::kFileGeneric) fd = open_path(f);
     if (f.file.f_type == format::kFileTty) fd = open_terminal(f);
     if (f.file.f_type == format::kFilePipe) fd = open_pipe_end(image, f);
     if (f.file.f_type == format::kFileOpaque) fd = open_state(image, f);
+    if (inode_of_.contains(f.ref)) fd = open_unnamed(f);
     if (fd.has_error()) return fd.error();
     files_[f.ref] = *fd;
   }
-  return {};
+  return finish_unnamed_files(image);
 }
 
 Result<int> OpenedFiles::mapped(const format::ImageVma& v) {
-  const bool writable = v.vma.vma_type == format::kVmaShmFile && (v.vma.vm_page_prot & PROT_WRITE);
+  const bool writable =
+      v.vma.vma_type == format::kVmaShmFile &&
+      ((v.vma.vm_page_prot & PROT_WRITE) != 0 || (v.vma.vm_flags & format::kVmaMayWrite) != 0);
+  if (const auto unnamed = unnamed_.find(v.vma.ino_objref); unnamed != unnamed_.end())
+    return writable ? unnamed->second.second : unnamed->second.first;
   const auto found = mapped_.find({v.path, writable});
   int fd = found == mapped_.end() ? -1 : found->second;
   if (fd < 0) {

@@ -45,14 +45,14 @@ std::size_t index_of(const std::vector<ThreadState>& threads, pid_t tid) {
 
 Bodies::~Bodies() = default;
 
-Result<std::unique_ptr<Bodies>> Bodies::gather(FrozenTree& tree) {
+Result<std::unique_ptr<Bodies>> Bodies::gather(FrozenTree& tree, const GatherOptions& options) {
   std::unique_ptr<Bodies> bodies(new Bodies(tree));
-  CKPT_CHECK(bodies->gather_all());
+  CKPT_CHECK(bodies->gather_all(options));
   return bodies;
 }
 
 // From outside first: what stands in the way is known before any process is asked to do anything.
-Status Bodies::gather_all() {
+Status Bodies::gather_all(const GatherOptions& options) {
   for (const ProcessSnapshot& p : tree_.snapshot().processes) {
     if (p.state == ProcState::zombie) continue;
     CKPT_TRY(ProcessState state, gather_outside(p, tree_));
@@ -60,11 +60,17 @@ Status Bodies::gather_all() {
     processes_.push_back(std::move(state));
     anchors_.push_back({new Anchor, new Anchor, new Anchor});
   }
-  obstacles_ = find_obstacles(tree_.snapshot(), processes_);
+  unnamed_ = UnnamedFiles::find(tree_.snapshot(), processes_, options.deleted_limit);
+  obstacles_ = find_obstacles(tree_.snapshot(), processes_, unnamed_);
   if (!obstacles_.empty()) return {};
+  for (const auto& [key, file] : unnamed_.all()) inodes_[key];
   for (ProcessState& s : processes_) CKPT_CHECK(gather_inside(s));
-  obstacles_ = find_obstacles(tree_.snapshot(), processes_);
+  obstacles_ = find_obstacles(tree_.snapshot(), processes_, unnamed_);
   return {};
+}
+
+std::uint64_t Bodies::features() const {
+  return format::kFeatureMemory | (inodes_.empty() ? 0 : std::uint64_t{format::kFeatureInodes});
 }
 
 void Bodies::complete(core::Process& root) const {
@@ -120,6 +126,9 @@ void Bodies::write_mm(format::RecordSink& out, std::size_t process, core::ObjHas
       bool is_new = false;
       vma.ino_objref = objhash.lookup_add(*shared.anchor, &is_new);
       vma.dev = vma.ino = 0;
+    } else if (const auto inode = inodes_.find({vma.dev, vma.ino}); inode != inodes_.end()) {
+      bool is_new = false;
+      vma.ino_objref = objhash.lookup_add(*inode->second.anchor, &is_new);
     }
     out.record(RecordType::vma, vma);
     if (vma.vma_type == format::kVmaFile || vma.vma_type == format::kVmaShmFile)
@@ -149,6 +158,10 @@ void Bodies::note_files(const core::Process& process, const ProcessState& state)
     if (fd.file->pipe)
       pipes_.try_emplace({fd.file->dev, fd.file->ino},
                          PipeEnd{fd.file->pipe, state.snapshot->pid, fd.fd});
+    if (const auto inode = inodes_.find({fd.file->dev, fd.file->ino}); inode != inodes_.end()) {
+      auto& files = inode->second.files;
+      if (std::find(files.begin(), files.end(), fd.file) == files.end()) files.push_back(fd.file);
+    }
     const auto inside = std::find_if(state.descriptors.begin(), state.descriptors.end(),
                                      [&](const DescriptorState& d) { return d.fd == fd.fd; });
     const bool known = std::any_of(file_states_.begin(), file_states_.end(),
@@ -230,7 +243,22 @@ Status Bodies::write_pipe(format::RecordSink& out, std::int32_t objref, const Pi
   return {};
 }
 
-Status Bodies::write_contents(format::RecordSink& out, const core::ObjHash& objhash) {
+void Bodies::write_inodes(format::RecordSink& out, core::ObjHash& objhash) {
+  for (const auto& [key, inode] : inodes_) {
+    const UnnamedFile& unnamed = *unnamed_.at(key.first, key.second);
+    bool is_new = false;
+    format::Inode record = unnamed.inode;
+    record.objref = objhash.lookup_add(*inode.anchor, &is_new);
+    record.nr_files = static_cast<std::uint32_t>(inode.files.size());
+    std::vector<format::s32le> files(inode.files.size());
+    for (std::size_t i = 0; i < files.size(); ++i) files[i] = objhash.lookup(*inode.files[i]);
+    out.record(RecordType::inode, record);
+    out.text(RecordType::file_name, unnamed.name);
+    write_array(out, files);
+  }
+}
+
+Status Bodies::write_contents(format::RecordSink& out, core::ObjHash& objhash) {
   for (const auto& [inode, end] : pipes_)
     CKPT_CHECK(write_pipe(out, objhash.lookup(*end.pipe), end));
   for (const auto& [file, image] : file_states_) {
@@ -239,6 +267,7 @@ Status Bodies::write_contents(format::RecordSink& out, const core::ObjHash& objh
     out.record(RecordType::file_state, state);
     write_array(out, image->watches);
   }
+  write_inodes(out, objhash);
   out.new_frame();
   PageWriter writer;
   std::vector<PageRange> ranges;
@@ -257,6 +286,13 @@ Status Bodies::write_contents(format::RecordSink& out, const core::ObjHash& objh
     CKPT_TRY(Descriptor file, open_shared(shared.pid, *shared.mapping));
     CKPT_CHECK(writer.collect(objhash.lookup(*shared.anchor), file.get(),
                               shared_contents(file, shared.size)));
+    files.push_back(std::move(file));
+  }
+  for (const auto& [key, inode] : inodes_) {
+    const UnnamedFile& unnamed = *unnamed_.at(key.first, key.second);
+    CKPT_TRY(Descriptor file, unnamed.open());
+    CKPT_CHECK(writer.collect(objhash.lookup(*inode.anchor), file.get(),
+                              shared_contents(file, unnamed.inode.size), unnamed.inode.size));
     files.push_back(std::move(file));
   }
   pages_ = writer.pages();

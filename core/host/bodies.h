@@ -3,13 +3,19 @@
 
 #include "core/checkpoint.h"
 #include "core/host/process_state.h"
+#include "core/host/unnamed.h"
 
 namespace ckpt::host {
+
+struct GatherOptions {
+  std::uint64_t deleted_limit = 64ULL << 20;  // bytes of a deleted file, holes not counted
+};
 
 class Bodies : public core::TaskBodies {
  public:
   // `tree` stays frozen as long as this lives.
-  static Result<std::unique_ptr<Bodies>> gather(FrozenTree& tree);
+  static Result<std::unique_ptr<Bodies>> gather(FrozenTree& tree,
+                                                const GatherOptions& options = {});
   ~Bodies() override;
 
   [[nodiscard]] const std::vector<Obstacle>& obstacles() const { return obstacles_; }
@@ -18,11 +24,12 @@ class Bodies : public core::TaskBodies {
   [[nodiscard]] std::uint64_t pages() const { return pages_; }        // written
   [[nodiscard]] std::uint64_t contents() const { return contents_; }  // that differ
 
+  [[nodiscard]] std::uint64_t features() const override;
   void write_platform(format::RecordSink& out) override;
   void fill(const core::Task& task, format::Task& record) override;
   void write_task(format::RecordSink& out, const core::Task& task, core::ObjHash& objhash,
                   format::TaskObjs& objs) override;
-  Status write_contents(format::RecordSink& out, const core::ObjHash& objhash) override;
+  Status write_contents(format::RecordSink& out, core::ObjHash& objhash) override;
 
  private:
   // Something with an objref and nothing else.
@@ -39,12 +46,13 @@ class Bodies : public core::TaskBodies {
     int fd = -1;
   };
   explicit Bodies(FrozenTree& tree) : tree_(tree) {}
-  Status gather_all();
+  Status gather_all(const GatherOptions& options);
   void note_files(const core::Process& process, const ProcessState& state);
   void write_mm(format::RecordSink& out, std::size_t process, core::ObjHash& objhash);
   std::int32_t write_cred(format::RecordSink& out, const format::ImageCred& cred,
                           core::ObjHash& objhash);
   Status write_pipe(format::RecordSink& out, std::int32_t objref, const PipeEnd& end) const;
+  void write_inodes(format::RecordSink& out, core::ObjHash& objhash);
 
   FrozenTree& tree_;
   std::vector<ProcessState> processes_;
@@ -52,6 +60,12 @@ class Bodies : public core::TaskBodies {
   std::map<pid_t, std::size_t> process_of_;                           // by the pid of any thread
   std::vector<std::array<core::Ref<Anchor>, 3>> anchors_;             // mm, sighand, signal
   std::map<std::pair<std::uint64_t, std::uint64_t>, Shared> shared_;  // by device and inode
+  UnnamedFiles unnamed_;
+  struct Inode {
+    core::Ref<Anchor> anchor = new Anchor;
+    std::vector<core::Ref<core::File>> files;
+  };
+  std::map<UnnamedFiles::Key, Inode> inodes_;                         // all of unnamed_
   std::map<std::string, core::Ref<Anchor>> creds_;                    // by their bytes
   std::map<std::pair<std::uint64_t, std::uint64_t>, PipeEnd> pipes_;  // by device and inode
   // The insides of files, each once.

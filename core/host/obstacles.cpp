@@ -19,6 +19,7 @@
 #include "core/host/proc_fs.h"
 #include "core/host/process_state.h"
 #include "core/host/text_scan.h"
+#include "core/host/unnamed.h"
 
 namespace ckpt::host {
 
@@ -33,8 +34,9 @@ const std::set<std::string_view> kHarmlessFlags = {"rd", "wr", "ex", "sh", "mr",
 
 class Finder {
  public:
-  Finder(const TreeSnapshot& snapshot, const std::vector<ProcessState>& processes)
-      : snapshot_(snapshot), processes_(processes) {}
+  Finder(const TreeSnapshot& snapshot, const std::vector<ProcessState>& processes,
+         const UnnamedFiles& unnamed)
+      : snapshot_(snapshot), processes_(processes), unnamed_(unnamed) {}
 
   std::vector<Obstacle> run() {
     const ProcFs proc("/proc");
@@ -140,10 +142,10 @@ class Finder {
       add(p, object, "is System V shared memory", "");
     } else if (v.vma.vma_type == format::kVmaFile || v.vma.vma_type == format::kVmaShmFile) {
       struct stat st {};
-      if (m.deleted)
-        add(p, object, "the file was deleted", "");
-      else if (v.vma.ino == 0)
+      if (v.vma.ino == 0)
         add(p, object, "the mapped file cannot be reached", "be root");
+      else if (m.deleted)
+        mapped_unnamed(p, object, v, m);
       else if (::stat(m.name.c_str(), &st) != 0 || st.st_ino != v.vma.ino || st.st_dev != v.vma.dev)
         add(p, object, "its name is another file's now", "");
       else if (!S_ISREG(st.st_mode))
@@ -160,6 +162,25 @@ class Finder {
       if (!kHarmlessFlags.contains(flag)) add(p, object, "has the flag '" + flag + "'", "");
   }
 
+  // The kernel would refuse what it has permitted before the file was sealed.
+  void mapped_unnamed(const ProcessSnapshot& p, const std::string& object,
+                      const format::ImageVma& v, const Mapping& m) {
+    constexpr std::uint32_t kFutureWrite = 0x10;  // F_SEAL_FUTURE_WRITE
+    const UnnamedFile* const file = unnamed(p, object, v.vma.dev, v.vma.ino);
+    if (file && m.shared && m.has("mw") && (file->inode.seals & kFutureWrite) != 0)
+      add(p, object, "may be written to in spite of its file's seal F_SEAL_FUTURE_WRITE", "");
+  }
+
+  const UnnamedFile* unnamed(const ProcessSnapshot& p, const std::string& object, std::uint64_t dev,
+                             std::uint64_t ino) {
+    const UnnamedFile* const file = unnamed_.at(dev, ino);
+    if (!file)
+      add(p, object, "is of no regular file", "");
+    else if (!file->why.empty())
+      add(p, object, file->why, file->hint);
+    return file;
+  }
+
   void file(const ProcessState& s, const FdEntry& fd) {
     const ProcessSnapshot& p = *s.snapshot;
     const OpenFile& f = snapshot_.files[fd.file];
@@ -172,8 +193,11 @@ class Finder {
       add(p, object, "holds a lease, or a lock of an unknown kind", "");
     switch (f.type) {
       case FdType::regular:
+      case FdType::memfd:
+        if (f.deleted) unnamed(p, object, f.dev, f.ino);
+        return;
       case FdType::directory:
-        if (f.deleted) add(p, object, "was deleted; its contents are not in an image yet", "");
+        if (f.deleted) add(p, object, "was deleted", "");
         return;
       case FdType::pipe:
         return pipe(p, fd, f, object);
@@ -254,6 +278,7 @@ class Finder {
 
   const TreeSnapshot& snapshot_;
   const std::vector<ProcessState>& processes_;
+  const UnnamedFiles& unnamed_;
   Namespaces self_;
   std::vector<Obstacle> found_;
 };
@@ -261,8 +286,9 @@ class Finder {
 }  // namespace
 
 std::vector<Obstacle> find_obstacles(const TreeSnapshot& snapshot,
-                                     const std::vector<ProcessState>& processes) {
-  return Finder(snapshot, processes).run();
+                                     const std::vector<ProcessState>& processes,
+                                     const UnnamedFiles& unnamed) {
+  return Finder(snapshot, processes, unnamed).run();
 }
 
 }  // namespace ckpt::host

@@ -36,6 +36,33 @@ while not os.path.exists('stop'):
 """
 
 
+# Two processes with a deleted file, whose offset they share, and the memory of a memfd.
+NAMELESS = """
+import mmap, os, sys, time
+f = open('gone', 'w+b', buffering=0)
+os.remove('gone')
+counter = os.memfd_create('counter')
+os.truncate(counter, 4096)
+m = mmap.mmap(counter, 4096)
+child = os.fork()
+while not os.path.exists('stop'):
+    n = int.from_bytes(m[:8], 'little')
+    if child == 0:
+        f.write(b'%d\\n' % (n + 1))
+        m[:8] = (n + 1).to_bytes(8, 'little')
+    else:
+        with open('out', 'a') as out:
+            print(n, file=out)
+    time.sleep(0.02)
+if child == 0:
+    os._exit(0)
+os.wait()
+n = int.from_bytes(m[:8], 'little')
+text = b''.join(b'%d\\n' % (i + 1) for i in range(n))
+sys.exit(7 if f.tell() == len(text) and os.pread(f.fileno(), 1 << 20, 0) == text else 8)
+"""
+
+
 @unittest.skipUnless(os.geteuid() == 0, "skipped: restore for real: needs root")
 class Real(Case):
     def start(self, *command):
@@ -177,6 +204,31 @@ class Real(Case):
         self.stop()
         self.assertEqual(p.wait(timeout=30), 7)
         self.counts()
+
+    def test_files_without_names(self):
+        self.dumped(self.start("python3", "-c", NAMELESS))
+        shown = self.ok("inspect", "--fds", "i.ckpt").out
+        self.assertRegex(shown, r"/gone \(deleted, [0-9]+ bytes in the image\)")
+        self.assertIn("/memfd:counter (deleted, 4.1 kB in the image)", shown)
+        self.assertIn("nothing would go wrong", self.ok("restore", "--plan", "i.ckpt").out)
+        for place in (["--here"], []):
+            p = self.restore("i.ckpt", *place)
+            self.grows()
+            self.stop()
+            self.assertEqual(p.wait(timeout=30), 7)
+            os.remove(self.path("stop"))
+
+    def test_a_deleted_file_whose_directory_is_gone(self):
+        os.mkdir(self.path("d"))
+        self.dumped(self.start("sh", "-c", "exec 7>d/gone; rm d/gone; echo kept >&7; " + COUNT))
+        os.rmdir(self.path("d"))
+        self.assertRegex(self.ok("restore", "--plan", "i.ckpt").out,
+                         r"d/gone: without a name .*it will be in memory.*No such file")
+        p = self.restore("i.ckpt")
+        self.assertRegex(self.said(), r"the deleted file .*d/gone is in memory now: .*No such file")
+        self.grows()
+        self.stop()
+        self.assertEqual(p.wait(timeout=30), 7)
 
     def test_detach(self):
         self.dumped(self.start("sh", "-c", COUNT))
