@@ -80,13 +80,43 @@ Result<int> OpenedFiles::open_terminal(const format::ImageFile& f) {
   return hold(fd, f.path);
 }
 
+// Both ends of it, so that no open of one waits for the other. Nobody else may have it open: what
+// waited in it is for those of the image.
+Result<int> OpenedFiles::open_fifo(const format::ImageFile& f) {
+  constexpr int kReopen = O_NONBLOCK | O_CLOEXEC;
+  CKPT_TRY(const int at, hold(::open(f.path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC), f.path));
+  struct stat st {};
+  if (::fstat(at, &st) != 0) return cannot_open(f.path, std::strerror(errno), errno);
+  if (!S_ISFIFO(st.st_mode) || st.st_dev != f.file.dev || st.st_ino != f.file.ino)
+    return cannot_open(f.path, "is another file now", ESTALE);
+  const std::string path = "/proc/self/fd/" + std::to_string(at);
+  const int writer = ::open(path.c_str(), O_WRONLY | kReopen);
+  bool used = writer >= 0;  // ENXIO: nobody reads
+  if (writer >= 0) ::close(writer);
+  CKPT_TRY(const int reader, hold(::open(path.c_str(), O_RDONLY | kReopen), f.path));
+  int waits = 0;
+  char byte = 0;
+  // The end of the file: nobody writes.
+  if (!used)
+    used = ::ioctl(reader, FIONREAD, &waits) != 0 || waits != 0 || ::read(reader, &byte, 1) != 0;
+  if (used)
+    return cannot("cannot restore a file", f.path + ": another process has it open",
+                  "end that one first", EBUSY);
+  return hold(::open(path.c_str(), O_RDWR | kReopen), f.path);
+}
+
 Result<int> OpenedFiles::open_pipe_end(const format::Image& image, const format::ImageFile& f) {
   const auto [at, is_new] = pipes_.try_emplace(f.file.pipe_objref, -1, -1);
   if (is_new) {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) return cannot_open(f.path, std::strerror(errno), errno);
-    CKPT_TRY(at->second.first, hold(ends[0], f.path));
-    CKPT_TRY(at->second.second, hold(ends[1], f.path));
+    if (f.file.f_type == format::kFileFifo) {
+      CKPT_TRY(at->second.first, open_fifo(f));
+      at->second.second = at->second.first;
+    } else {
+      int ends[2];
+      if (::pipe2(ends, O_CLOEXEC) != 0) return cannot_open(f.path, std::strerror(errno), errno);
+      CKPT_TRY(at->second.first, hold(ends[0], f.path));
+      CKPT_TRY(at->second.second, hold(ends[1], f.path));
+    }
     for (const format::ImagePipe& p : image.process.pipes) {
       if (p.pipe.pipe_objref != f.file.pipe_objref) continue;
       const int in = at->second.second;
@@ -153,7 +183,11 @@ Status OpenedFiles::open_files(const format::Image& image, const PageStore& page
     Result<int> fd = cannot_open(f.path, "files of this type cannot be restored yet", ENOTSUP);
     if (f.file.f_type == format::kFileGeneric) fd = open_path(f);
     if (f.file.f_type == format::kFileTty) fd = open_terminal(f);
-    if (f.file.f_type == format::kFilePipe) fd = open_pipe_end(image, f);
+    const bool fifo = f.file.f_type == format::kFileFifo;
+    if (fifo && (f.file.f_flags & O_PATH) != 0)
+      fd = open_path(f);
+    else if (fifo || f.file.f_type == format::kFilePipe)
+      fd = open_pipe_end(image, f);
     if (f.file.f_type == format::kFileOpaque) fd = open_state(image, f);
     if (inode_of_.contains(f.ref)) fd = open_unnamed(f);
     if (fd.has_error()) return fd.error();

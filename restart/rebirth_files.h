@@ -43,6 +43,7 @@ class OpenedFiles {
   Result<int> open_path(const format::ImageFile& file);
   Result<int> open_terminal(const format::ImageFile& file);
   Result<int> open_state(const format::Image& image, const format::ImageFile& file);
+  Result<int> open_fifo(const format::ImageFile& file);
   Result<int> open_pipe_end(const format::Image& image, const format::ImageFile& file);
   // rebirth_unnamed.cpp
   Result<int> make_unnamed(const format::ImageInode& inode);

@@ -155,7 +155,7 @@ std::int32_t Bodies::write_cred(format::RecordSink& out, const format::ImageCred
 void Bodies::note_files(const core::Process& process, const ProcessState& state) {
   if (!process.files) return;
   for (const core::Fd& fd : process.files->fds()) {
-    if (fd.file->pipe)
+    if (fd.file->pipe && (fd.file->flags & O_PATH) == 0)
       pipes_.try_emplace({fd.file->dev, fd.file->ino},
                          PipeEnd{fd.file->pipe, state.snapshot->pid, fd.fd});
     if (const auto inode = inodes_.find({fd.file->dev, fd.file->ino}); inode != inodes_.end()) {

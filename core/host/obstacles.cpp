@@ -15,6 +15,7 @@
 #include <set>
 
 #include "core/host/fdinfo_state.h"
+#include "core/host/openers.h"
 #include "core/host/page_scan.h"
 #include "core/host/proc_fs.h"
 #include "core/host/process_state.h"
@@ -201,6 +202,8 @@ class Finder {
         return;
       case FdType::pipe:
         return pipe(p, fd, f, object);
+      case FdType::fifo:
+        return fifo(p, f, object);
       case FdType::tty:
         return;
       case FdType::eventfd:
@@ -238,6 +241,21 @@ class Finder {
       if (::syscall(SYS_kcmp, p.pid, p.pid, KCMP_EPOLL_TFD, w.fd.value(), &slot) != 0)
         add(p, object, "watches a file that fd " + std::to_string(w.fd) + " is no more", "");
     }
+  }
+
+  void fifo(const ProcessSnapshot& p, const OpenFile& f, const std::string& object) {
+    struct stat st {};
+    if (f.deleted) return add(p, object, "was deleted", "");
+    if (::stat(f.path.c_str(), &st) != 0 || st.st_ino != f.ino || st.st_dev != f.dev)
+      return add(p, object, "its name is another file's now", "");
+    if ((f.flags & O_PATH) != 0) return;
+    if ((f.flags & O_DIRECT) != 0) add(p, object, "is a pipe of packets", "");
+    if (!fifo_openers_) fifo_openers_ = fifo_openers_outside(snapshot_);
+    const auto other = fifo_openers_->find({f.dev, f.ino});
+    if (other != fifo_openers_->end())
+      add(p, object,
+          "process " + std::to_string(other->second) + " outside of the tree has it open, too",
+          "end that one, or dump a tree that holds both");
   }
 
   // Both ends in the tree, or nobody at the other end at all.
@@ -280,6 +298,8 @@ class Finder {
   const std::vector<ProcessState>& processes_;
   const UnnamedFiles& unnamed_;
   Namespaces self_;
+  // All of /proc is read for it, so only if there is a FIFO.
+  std::optional<std::map<std::pair<std::uint64_t, std::uint64_t>, pid_t>> fifo_openers_;
   std::vector<Obstacle> found_;
 };
 

@@ -159,6 +159,17 @@ class Refused(Live):
     def test_packets(self):
         self.refused("pipe of packets", "a = os.pipe2(os.O_DIRECT)")
 
+    def test_fifo_of_others(self):
+        os.mkfifo(self.path("fifo"))
+        fd = os.open(self.path("fifo"), os.O_RDWR)
+        self.addCleanup(os.close, fd)
+        self.refused(f"fifo: process {os.getpid()} outside of the tree has it open",
+                     "f = os.open('fifo', os.O_WRONLY)")
+
+    def test_fifo_without_name(self):
+        os.mkfifo(self.path("fifo"))
+        self.refused("fifo .*was deleted", "f = os.open('fifo', os.O_RDWR)\nos.remove('fifo')")
+
     def test_large_deleted_file(self):
         """Only what is no hole counts."""
         code = "f = open('gone', 'wb')\nos.remove('gone')\nf.write(b'x' * 300000)\n" \

@@ -230,6 +230,22 @@ class Real(Case):
         self.stop()
         self.assertEqual(p.wait(timeout=30), 7)
 
+    def test_fifo(self):
+        os.mkfifo(self.path("fifo"))
+        self.dumped(self.start("sh", "-c", "exec 7<>fifo; echo waits >&7; " +
+                               COUNT.replace("exit 7", "read x <&7; [ $x = waits ] && exit 7")))
+        self.assertRegex(self.ok("inspect", "--fds", "i.ckpt").out, r"(?m)^ +7 .* fifo .*/fifo")
+        fd = os.open(self.path("fifo"), os.O_RDONLY | os.O_NONBLOCK)
+        self.fails(125, "restore", "i.ckpt", says="fifo: another process has it open")
+        os.close(fd)
+        fd = os.open(self.path("fifo"), os.O_RDWR)
+        self.fails(125, "restore", "i.ckpt", says="fifo: another process has it open")
+        os.close(fd)
+        p = self.restore("i.ckpt")
+        self.grows()
+        self.stop()
+        self.assertEqual(p.wait(timeout=30), 7)
+
     def test_detach(self):
         self.dumped(self.start("sh", "-c", COUNT))
         done = self.ok("restore", "--detach", "i.ckpt")

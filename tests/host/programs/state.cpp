@@ -595,6 +595,49 @@ Check pipes() {
   };
 }
 
+// With something in it, and with nobody at the other end.
+Check fifos() {
+  char directory[] = "/tmp/ckpt_state_XXXXXX";
+  check(mkdtemp(directory) != nullptr, "mkdtemp");
+  const std::string dir = directory, full = dir + "/full", lonely = dir + "/lonely";
+  check(mkfifo(full.c_str(), 0600) == 0 && mkfifo(lonely.c_str(), 0600) == 0, "mkfifo");
+  const int in = open(full.c_str(), O_RDONLY | O_NONBLOCK), out = open(full.c_str(), O_WRONLY),
+            both = open(full.c_str(), O_RDWR | O_CLOEXEC), handle = open(full.c_str(), O_PATH);
+  check(fcntl(out, F_SETPIPE_SZ, 1 << 17) == 1 << 17, "capacity");
+  const std::string data(100000, 'd');
+  check(write(out, data.data(), data.size()) == static_cast<ssize_t>(data.size()), "write");
+  const int left = open(lonely.c_str(), O_RDONLY | O_NONBLOCK);
+  const int gone = open(lonely.c_str(), O_WRONLY);
+  check(write(gone, "last", 4) == 4, "write");
+  close(gone);
+  return [=] {
+    check(path_of(in) == full && path_of(both) == full && path_of(handle) == full, "names");
+    check(fcntl(in, F_GETPIPE_SZ) == 1 << 17, "capacity");
+    check((fcntl(in, F_GETFL) & (O_ACCMODE | O_NONBLOCK)) == (O_RDONLY | O_NONBLOCK) &&
+              (fcntl(out, F_GETFL) & (O_ACCMODE | O_NONBLOCK)) == O_WRONLY &&
+              (fcntl(both, F_GETFL) & (O_ACCMODE | O_NONBLOCK)) == O_RDWR &&
+              fcntl(both, F_GETFD) == FD_CLOEXEC,
+          "flags");
+    std::string got(data.size(), 0);
+    for (std::size_t have = 0; have < got.size();) {
+      const ssize_t n = read(have % 2 ? in : both, got.data() + have, got.size() - have);
+      check(n > 0, "read");
+      have += static_cast<std::size_t>(n);
+    }
+    char text[8];
+    check(got == data && read(in, text, 1) == -1 && errno == EAGAIN, "contents");
+    check(write(out, "more", 4) == 4 && read(in, text, 8) == 4, "it goes on");
+    close(out);
+    close(both);
+    check(read(in, text, 1) == 0, "it has a writer too many");
+    check(read(left, text, 8) == 4 && read(left, text, 8) == 0, "a FIFO without writers");
+    check(open(lonely.c_str(), O_WRONLY | O_NONBLOCK) >= 0, "it has no reader");
+    close(left);
+    check(unlink(full.c_str()) == 0 && unlink(lonely.c_str()) == 0 && rmdir(dir.c_str()) == 0,
+          "unlink");
+  };
+}
+
 Check event_files() {
   const int plain = eventfd(7, EFD_NONBLOCK), semaphore = eventfd(3, EFD_SEMAPHORE);
   sigset_t set;
@@ -832,6 +875,7 @@ const std::map<std::string, Check (*)()> kTests = {
     {"memfds", memfds},
     {"deleted_maps", deleted_maps},
     {"pipes", pipes},
+    {"fifos", fifos},
     {"event_files", event_files},
     {"epoll_watches", epoll_watches},
     {"locks", locks},
