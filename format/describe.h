@@ -108,6 +108,8 @@ bool visit_record_struct(std::uint32_t type, F&& f) {
       return call(std::type_identity<FileState>{});
     case inode:
       return call(std::type_identity<Inode>{});
+    case file_owner:
+      return call(std::type_identity<FileOwner>{});
     case tail:
       return call(std::type_identity<Tail>{});
     case container:

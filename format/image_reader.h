@@ -82,6 +82,7 @@ class ImageReader {
   Status read_contents();
   Status read_pipe();
   Status read_inode();
+  Status read_file_owner();
   Status read_pages();
   Status check_page_ref(const PageRef& ref, std::uint64_t nr_pages) const;
   void count_pages(const PageRef& ref, const std::vector<std::uint64_t>& hashes);

@@ -99,6 +99,7 @@ struct ProcessImage {
   std::vector<ImagePipe> pipes;
   std::vector<ImageFileState> file_states;
   std::vector<ImageInode> inodes;
+  std::vector<FileOwner> owners;
 };
 
 // Takes page contents while an image is read: these do not stay in memory.

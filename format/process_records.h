@@ -277,6 +277,15 @@ enum InodeKind : std::uint32_t {
 constexpr std::uint64_t kMaxFileSize = 1ULL << 62;  // bytes
 constexpr std::uint32_t kKnownSeals = 0x3f;         // F_SEAL_SEAL to F_SEAL_EXEC
 
+// FILE_OWNER: who gets the signals of a FILE, O_ASYNC's and SIGURG; fcntl(2).
+struct FileOwner {
+  s32le file_objref;
+  u32le type;    // F_SETOWN_EX: 0 thread, 1 process, 2 process group
+  s32le owner;   // a pid object; 0: nobody
+  u32le signal;  // F_SETSIG; 0: SIGIO
+};
+BOOST_DESCRIBE_STRUCT(FileOwner, (), (file_objref, type, owner, signal))
+
 static_assert(sizeof(Inode) == 56);
 static_assert(sizeof(FileLock) == 32 && sizeof(FileState) == 48 && sizeof(EpollWatch) == 16);
 static_assert(sizeof(Mm) == 136 && sizeof(Vma) == 96 && sizeof(PageRef) == 24);

@@ -13,6 +13,7 @@ Status ImageReader::read_contents() {
   while (at(RecordType::inode)) CKPT_CHECK(read_inode());
   if (!announced_inodes_.empty())
     return bad("objref " + std::to_string(*announced_inodes_.begin()) + " has no INODE");
+  while (at(RecordType::file_owner)) CKPT_CHECK(read_file_owner());
   while (at(RecordType::pgarr)) CKPT_CHECK(read_pages());
   return {};
 }

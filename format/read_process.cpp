@@ -230,6 +230,19 @@ Status ImageReader::read_inode() {
   return {};
 }
 
+Status ImageReader::read_file_owner() {
+  FileOwner owner{};
+  CKPT_CHECK(take(RecordType::file_owner, owner));
+  if (refs_.kind(owner.file_objref) != ObjKind::file)
+    return bad("file_objref " + std::to_string(owner.file_objref) + " is no file");
+  if (owner.type > 2) return bad("unknown type " + std::to_string(owner.type));
+  if (owner.owner != 0 && !image_.pids.contains(owner.owner))
+    return bad("owner " + std::to_string(owner.owner) + " is no pid object");
+  if (owner.signal > kSignals) return bad("a signal " + std::to_string(owner.signal));
+  image_.process.owners.push_back(owner);
+  return advance();
+}
+
 Status ImageReader::read_cred(std::int32_t ref) {
   ImageCred cred;
   cred.ref = ref;

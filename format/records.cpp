@@ -74,6 +74,8 @@ const char* record_name(std::uint32_t type) {
       return "FILE_STATE";
     case RecordType::inode:
       return "INODE";
+    case RecordType::file_owner:
+      return "FILE_OWNER";
     case RecordType::tail:
       return "TAIL";
     case RecordType::error:

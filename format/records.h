@@ -51,6 +51,7 @@ enum class RecordType : std::uint32_t {
   file_lock = 2012,
   file_state = 2013,
   inode = 2030,
+  file_owner = 2031,
   tail = 9001,
   error = 9999,
 };

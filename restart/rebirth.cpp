@@ -171,7 +171,7 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   CKPT_CHECK(impl->files.open_files(image, pages));
   CKPT_TRY(const int pages_fd, impl->files.adopt(pages.fd()));
   std::map<std::int32_t, int> shared_fds;
-  std::set<std::int32_t> epolls;
+  std::set<std::int32_t> epolls, owned;
   for (const format::ImageShm& shm : image.process.shms) {
     CKPT_TRY(shared_fds[shm.ref], impl->files.shared_memory(shm, [&](void* memory) {
       return fill_shared(pages, shm.ref, memory);
@@ -179,9 +179,9 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   }
   const ImageIndex index(image);
   const Inherited inherited = Inherited::read();
-  CompileContext context{image,        forest,      pages,      options,   index,
-                         inherited,    impl->files, shared_fds, epolls,    impl->region,
-                         *impl->words, first_fd,    pages_fd,   impl->code};
+  CompileContext context{image,        forest,       pages,      options,  index,
+                         inherited,    impl->files,  shared_fds, epolls,   owned,
+                         impl->region, *impl->words, first_fd,   pages_fd, impl->code};
   const std::size_t n = image.tree.size();
   impl->reports.resize(n);
   impl->programs.resize(n);

@@ -24,6 +24,8 @@ ImageIndex::ImageIndex(const format::Image& image) {
   for (const auto& x : image.process.creds) creds[x.ref] = &x;
   for (const auto& x : image.file_tables) tables[x.ref] = &x;
   for (const auto& x : image.fs) fs[x.ref] = &x;
+  for (const auto& x : image.files) files[x.ref] = &x.file;
+  for (const auto& x : image.process.owners) owners[x.file_objref] = &x;
 }
 
 Inherited Inherited::read() {
@@ -105,6 +107,7 @@ Result<Program> ProcessCompiler::compile() {
   timers();
   CKPT_CHECK(limits());
   CKPT_CHECK(credentials(leader_));
+  CKPT_CHECK(owners());
   arrive();
   CKPT_CHECK(leave(leader_));
   for (std::size_t i = 1; i < tasks_.size(); ++i) {

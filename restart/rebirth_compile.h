@@ -32,6 +32,8 @@ struct ImageIndex {
   std::map<std::int32_t, const format::ImageCred*> creds;
   std::map<std::int32_t, const format::ImageFileTable*> tables;
   std::map<std::int32_t, const format::ImageFs*> fs;
+  std::map<std::int32_t, const format::File*> files;
+  std::map<std::int32_t, const format::FileOwner*> owners;  // by FILE
 };
 
 // The process that restores, as far as it is inherited: what is the same needs no call.
@@ -57,6 +59,7 @@ struct CompileContext {
   OpenedFiles& files;
   std::map<std::int32_t, int>& shared_fds;  // by objref
   std::set<std::int32_t>& epolls;           // files that were told what to watch
+  std::set<std::int32_t>& owned;            // files that were told whom to signal
   SharedRegion& region;
   RebirthWords& words;
   int first_fd;        // descriptors of ours begin here
@@ -78,6 +81,7 @@ class ProcessCompiler {
   Status descriptors();
   void watches(const format::ImageFileTable& table);
   void locks();
+  Status owners();
   Status mappings();
   Status map(const format::ImageVma& v, bool filled);
   void advise(const format::ImageVma& v, bool filled);
@@ -99,6 +103,7 @@ class ProcessCompiler {
   Status leave_through_slack(std::size_t task);
   std::uint64_t signal_frame(std::size_t task, const user_regs_struct& regs, std::uint64_t mask);
   [[nodiscard]] std::int32_t number(std::size_t task) const;
+  [[nodiscard]] Result<std::int32_t> number_of(std::int32_t pid) const;
   void write_file(const char* what, const char* path, const std::string& text);
 
   CompileContext& c_;

@@ -45,13 +45,19 @@ Result<int> OpenedFiles::hold(int fd, const std::string& what) {
   return high;
 }
 
+void OpenedFiles::drop(int fd) {
+  ::close(fd);
+  std::erase(held_, fd);
+}
+
 Result<int> OpenedFiles::adopt(int fd) {
   return hold(::fcntl(fd, F_DUPFD_CLOEXEC, base_), "a descriptor");
 }
 
 // A name of the image leads to the same inode as before, and is no symbolic link.
 Result<int> OpenedFiles::open_path(const format::ImageFile& f) {
-  constexpr int kOnlyAtOpen = O_CREAT | O_EXCL | O_TRUNC;
+  // O_ASYNC does nothing at an open, but to be taken for done later on.
+  constexpr int kOnlyAtOpen = O_CREAT | O_EXCL | O_TRUNC | O_ASYNC;
   const int flags = static_cast<int>(f.file.f_flags) & ~kOnlyAtOpen;
   CKPT_TRY(const int fd,
            hold(::open(f.path.c_str(), flags | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC), f.path));
@@ -99,6 +105,7 @@ Result<int> OpenedFiles::open_fifo(const format::ImageFile& f) {
   // The end of the file: nobody writes.
   if (!used)
     used = ::ioctl(reader, FIONREAD, &waits) != 0 || waits != 0 || ::read(reader, &byte, 1) != 0;
+  drop(reader);
   if (used)
     return cannot("cannot restore a file", f.path + ": another process has it open",
                   "end that one first", EBUSY);
@@ -193,6 +200,12 @@ Status OpenedFiles::open_files(const format::Image& image, const PageStore& page
     if (fd.has_error()) return fd.error();
     files_[f.ref] = *fd;
   }
+  // No hangup is to come later, when somebody has asked to be signalled.
+  for (const auto& [ref, ends] : pipes_) {
+    drop(ends.first);
+    if (ends.second != ends.first) drop(ends.second);
+  }
+  pipes_.clear();
   return finish_unnamed_files(image);
 }
 

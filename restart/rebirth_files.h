@@ -40,6 +40,7 @@ class OpenedFiles {
 
  private:
   Result<int> hold(int fd, const std::string& what);
+  void drop(int fd);
   Result<int> open_path(const format::ImageFile& file);
   Result<int> open_terminal(const format::ImageFile& file);
   Result<int> open_state(const format::Image& image, const format::ImageFile& file);

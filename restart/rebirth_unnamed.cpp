@@ -100,7 +100,7 @@ Status OpenedFiles::make_unnamed_files(const format::Image& image, const PageSto
 
 // A description of its own, with its own flags.
 Result<int> OpenedFiles::open_unnamed(const format::ImageFile& f) {
-  constexpr int kOnlyAtOpen = O_CREAT | O_EXCL | O_TRUNC | O_TMPFILE | O_NOFOLLOW;
+  constexpr int kOnlyAtOpen = O_CREAT | O_EXCL | O_TRUNC | O_TMPFILE | O_NOFOLLOW | O_ASYNC;
   const std::string path =
       "/proc/self/fd/" + std::to_string(unnamed_.at(inode_of_.at(f.ref)).second);
   const int flags = static_cast<int>(f.file.f_flags) & ~kOnlyAtOpen;

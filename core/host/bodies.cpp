@@ -60,12 +60,13 @@ Status Bodies::gather_all(const GatherOptions& options) {
     processes_.push_back(std::move(state));
     anchors_.push_back({new Anchor, new Anchor, new Anchor});
   }
-  unnamed_ = UnnamedFiles::find(tree_.snapshot(), processes_, options.deleted_limit);
-  obstacles_ = find_obstacles(tree_.snapshot(), processes_, unnamed_);
+  contents_of_files_ = {UnnamedFiles::find(tree_.snapshot(), processes_, options.deleted_limit),
+                        FileOwners::find(tree_.snapshot(), processes_)};
+  obstacles_ = find_obstacles(tree_.snapshot(), processes_, contents_of_files_);
   if (!obstacles_.empty()) return {};
-  for (const auto& [key, file] : unnamed_.all()) inodes_[key];
+  for (const auto& [key, file] : contents_of_files_.unnamed.all()) inodes_[key];
   for (ProcessState& s : processes_) CKPT_CHECK(gather_inside(s));
-  obstacles_ = find_obstacles(tree_.snapshot(), processes_, unnamed_);
+  obstacles_ = find_obstacles(tree_.snapshot(), processes_, contents_of_files_);
   return {};
 }
 
@@ -73,8 +74,10 @@ std::uint64_t Bodies::features() const {
   return format::kFeatureMemory | (inodes_.empty() ? 0 : std::uint64_t{format::kFeatureInodes});
 }
 
-void Bodies::complete(core::Process& root) const {
+void Bodies::complete(core::Process& root) {
   core::for_each_process(root, [&](core::Process& p) {
+    for (const auto& pid : {p.tgid, p.pgrp}) pids_[pid->nr_at(0)] = pid;
+    for (const core::Task& task : p.threads) pids_[task.pid->nr_at(0)] = task.pid;
     const auto found = process_of_.find(p.living_thread() ? p.living_thread()->pid->nr_at(0) : 0);
     if (found == process_of_.end()) return;
     p.stopped = tree_.was_stopped(p.tgid->nr_at(0)) || processes_[found->second].stops;
@@ -162,6 +165,8 @@ void Bodies::note_files(const core::Process& process, const ProcessState& state)
       auto& files = inode->second.files;
       if (std::find(files.begin(), files.end(), fd.file) == files.end()) files.push_back(fd.file);
     }
+    if (const FileOwner* const owner = contents_of_files_.owners.at(state.snapshot->pid, fd.fd))
+      file_owners_.emplace_back(fd.file, owner);
     const auto inside = std::find_if(state.descriptors.begin(), state.descriptors.end(),
                                      [&](const DescriptorState& d) { return d.fd == fd.fd; });
     const bool known = std::any_of(file_states_.begin(), file_states_.end(),
@@ -243,9 +248,19 @@ Status Bodies::write_pipe(format::RecordSink& out, std::int32_t objref, const Pi
   return {};
 }
 
+void Bodies::write_owners(format::RecordSink& out, const core::ObjHash& objhash) const {
+  for (const auto& [file, owner] : file_owners_) {
+    format::FileOwner record = owner->record;
+    record.file_objref = objhash.lookup(*file);
+    const auto pid = pids_.find(owner->owner);
+    if (pid != pids_.end()) record.owner = objhash.lookup(*pid->second);
+    out.record(RecordType::file_owner, record);
+  }
+}
+
 void Bodies::write_inodes(format::RecordSink& out, core::ObjHash& objhash) {
   for (const auto& [key, inode] : inodes_) {
-    const UnnamedFile& unnamed = *unnamed_.at(key.first, key.second);
+    const UnnamedFile& unnamed = *contents_of_files_.unnamed.at(key.first, key.second);
     bool is_new = false;
     format::Inode record = unnamed.inode;
     record.objref = objhash.lookup_add(*inode.anchor, &is_new);
@@ -268,6 +283,7 @@ Status Bodies::write_contents(format::RecordSink& out, core::ObjHash& objhash) {
     write_array(out, image->watches);
   }
   write_inodes(out, objhash);
+  write_owners(out, objhash);
   out.new_frame();
   PageWriter writer;
   std::vector<PageRange> ranges;
@@ -289,7 +305,7 @@ Status Bodies::write_contents(format::RecordSink& out, core::ObjHash& objhash) {
     files.push_back(std::move(file));
   }
   for (const auto& [key, inode] : inodes_) {
-    const UnnamedFile& unnamed = *unnamed_.at(key.first, key.second);
+    const UnnamedFile& unnamed = *contents_of_files_.unnamed.at(key.first, key.second);
     CKPT_TRY(Descriptor file, unnamed.open());
     CKPT_CHECK(writer.collect(objhash.lookup(*inode.anchor), file.get(),
                               shared_contents(file, unnamed.inode.size), unnamed.inode.size));

@@ -2,8 +2,7 @@
 #pragma once
 
 #include "core/checkpoint.h"
-#include "core/host/process_state.h"
-#include "core/host/unnamed.h"
+#include "core/host/contents.h"
 
 namespace ckpt::host {
 
@@ -20,7 +19,7 @@ class Bodies : public core::TaskBodies {
 
   [[nodiscard]] const std::vector<Obstacle>& obstacles() const { return obstacles_; }
   // What is known of a machine's processes beyond their mirror: job control's stops, subreapers.
-  void complete(core::Process& root) const;
+  void complete(core::Process& root);
   [[nodiscard]] std::uint64_t pages() const { return pages_; }        // written
   [[nodiscard]] std::uint64_t contents() const { return contents_; }  // that differ
 
@@ -52,6 +51,7 @@ class Bodies : public core::TaskBodies {
   std::int32_t write_cred(format::RecordSink& out, const format::ImageCred& cred,
                           core::ObjHash& objhash);
   Status write_pipe(format::RecordSink& out, std::int32_t objref, const PipeEnd& end) const;
+  void write_owners(format::RecordSink& out, const core::ObjHash& objhash) const;
   void write_inodes(format::RecordSink& out, core::ObjHash& objhash);
 
   FrozenTree& tree_;
@@ -60,16 +60,18 @@ class Bodies : public core::TaskBodies {
   std::map<pid_t, std::size_t> process_of_;                           // by the pid of any thread
   std::vector<std::array<core::Ref<Anchor>, 3>> anchors_;             // mm, sighand, signal
   std::map<std::pair<std::uint64_t, std::uint64_t>, Shared> shared_;  // by device and inode
-  UnnamedFiles unnamed_;
+  Contents contents_of_files_;
   struct Inode {
     core::Ref<Anchor> anchor = new Anchor;
     std::vector<core::Ref<core::File>> files;
   };
-  std::map<UnnamedFiles::Key, Inode> inodes_;                         // all of unnamed_
+  std::map<UnnamedFiles::Key, Inode> inodes_;                         // all unnamed files
   std::map<std::string, core::Ref<Anchor>> creds_;                    // by their bytes
   std::map<std::pair<std::uint64_t, std::uint64_t>, PipeEnd> pipes_;  // by device and inode
   // The insides of files, each once.
   std::vector<std::pair<core::Ref<core::File>, const format::ImageFileState*>> file_states_;
+  std::vector<std::pair<core::Ref<core::File>, const FileOwner*>> file_owners_;
+  std::map<pid_t, core::Ref<core::Pid>> pids_;  // of the tree's threads, processes and groups
   std::uint64_t pages_ = 0, contents_ = 0;
 };
 

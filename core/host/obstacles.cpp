@@ -14,19 +14,17 @@
 #include <map>
 #include <set>
 
+#include "core/host/contents.h"
 #include "core/host/fdinfo_state.h"
 #include "core/host/openers.h"
 #include "core/host/page_scan.h"
 #include "core/host/proc_fs.h"
 #include "core/host/process_state.h"
 #include "core/host/text_scan.h"
-#include "core/host/unnamed.h"
 
 namespace ckpt::host {
 
 namespace {
-
-constexpr std::uint32_t kAsync = 020000;  // O_ASYNC
 
 // Codes of VmFlags that say nothing that would have to be restored, or that the image holds.
 const std::set<std::string_view> kHarmlessFlags = {"rd", "wr", "ex", "sh", "mr", "mw", "me", "ms",
@@ -36,8 +34,8 @@ const std::set<std::string_view> kHarmlessFlags = {"rd", "wr", "ex", "sh", "mr",
 class Finder {
  public:
   Finder(const TreeSnapshot& snapshot, const std::vector<ProcessState>& processes,
-         const UnnamedFiles& unnamed)
-      : snapshot_(snapshot), processes_(processes), unnamed_(unnamed) {}
+         const Contents& contents)
+      : snapshot_(snapshot), processes_(processes), contents_(contents) {}
 
   std::vector<Obstacle> run() {
     const ProcFs proc("/proc");
@@ -174,7 +172,7 @@ class Finder {
 
   const UnnamedFile* unnamed(const ProcessSnapshot& p, const std::string& object, std::uint64_t dev,
                              std::uint64_t ino) {
-    const UnnamedFile* const file = unnamed_.at(dev, ino);
+    const UnnamedFile* const file = contents_.unnamed.at(dev, ino);
     if (!file)
       add(p, object, "is of no regular file", "");
     else if (!file->why.empty())
@@ -186,7 +184,9 @@ class Finder {
     const ProcessSnapshot& p = *s.snapshot;
     const OpenFile& f = snapshot_.files[fd.file];
     const std::string object = "fd " + std::to_string(fd.fd) + " " + f.link;
-    if ((f.flags & kAsync) != 0) add(p, object, "asks for signals (O_ASYNC)", "");
+    if (const FileOwner* const owner = contents_.owners.at(p.pid, fd.fd);
+        owner && !owner->why.empty())
+      add(p, object, owner->why, owner->hint);
     const auto info =
         ProcFs("/proc").read(std::to_string(p.pid) + "/fdinfo/" + std::to_string(fd.fd));
     std::vector<format::FileLock> locks;
@@ -296,7 +296,7 @@ class Finder {
 
   const TreeSnapshot& snapshot_;
   const std::vector<ProcessState>& processes_;
-  const UnnamedFiles& unnamed_;
+  const Contents& contents_;
   Namespaces self_;
   // All of /proc is read for it, so only if there is a FIFO.
   std::optional<std::map<std::pair<std::uint64_t, std::uint64_t>, pid_t>> fifo_openers_;
@@ -307,8 +307,8 @@ class Finder {
 
 std::vector<Obstacle> find_obstacles(const TreeSnapshot& snapshot,
                                      const std::vector<ProcessState>& processes,
-                                     const UnnamedFiles& unnamed) {
-  return Finder(snapshot, processes, unnamed).run();
+                                     const Contents& contents) {
+  return Finder(snapshot, processes, contents).run();
 }
 
 }  // namespace ckpt::host

@@ -220,7 +220,15 @@ class Refused(Live):
                      "fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK)")
 
     def test_async(self):
-        self.refused("O_ASYNC", "import fcntl\na, b = os.pipe()\nfcntl.fcntl(a, fcntl.F_SETFL, os.O_ASYNC)")
+        self.refused(f"its signals go to process {os.getpid()} outside of the tree",
+                     "import fcntl\na, b = os.pipe()\nfcntl.fcntl(a, fcntl.F_SETOWN, os.getppid())")
+
+    def test_async_of_another_user(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root to become another user")
+        self.refused("its signals were asked for by user 0",
+                     "import ctypes, fcntl\nlibc = ctypes.CDLL(None)\na, b = os.pipe()\n"
+                     "fcntl.fcntl(a, fcntl.F_SETOWN, os.getpid())\nos.setuid(65534)\nlibc.prctl(4, 1)")
 
     def test_seccomp(self):
         self.refused("seccomp", "import ctypes\nlibc = ctypes.CDLL(None)\n"

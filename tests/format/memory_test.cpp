@@ -132,6 +132,11 @@ void contents(RecordSink& out) {
   out.record(R::inode, inode);
   out.text(R::file_name, "/gone");
   bytes(out, 0);
+  FileOwner owner{};
+  owner.file_objref = 11;
+  owner.owner = 1;
+  owner.signal = 64;
+  out.record(R::file_owner, owner);
   out.new_frame();
   Pgarr pages{};
   pages.nr_pages = 2;
@@ -250,6 +255,10 @@ const Damage kDamages[] = {
     {"unknown seals", [](auto& r) { at<Inode>(r, R::inode, 1).seals = 1; }},
     {"does not hold 4294967295", [](auto& r) { at<Inode>(r, R::inode).nr_files = ~0U; }},
     {"objref 5 is no file", [](auto& r) { r.all[r.find(R::inode) + 2].payload[0] = std::byte{5}; }},
+    {"5 is no file", [](auto& r) { at<FileOwner>(r, R::file_owner).file_objref = 5; }},
+    {"unknown type 3", [](auto& r) { at<FileOwner>(r, R::file_owner).type = 3; }},
+    {"11 is no pid object", [](auto& r) { at<FileOwner>(r, R::file_owner).owner = 11; }},
+    {"a signal 65", [](auto& r) { at<FileOwner>(r, R::file_owner).signal = 65; }},
     {"the image uses",
      [](auto& r) { at<Header>(r, R::header).features = kFeatureMemory | kFeatureFiles; }},
     {"beyond the end of a file", [](auto& r) { page_ref(r, 4).address = 0x2000; }},
@@ -324,6 +333,7 @@ TEST_CASE("Memory and registers come back, and pages go to their sink", "[format
   CHECK(p.inodes[0].files == std::vector<s32le>{11});
   CHECK(p.inodes[0].pages == 1);
   CHECK(p.inodes[1].name == "/gone");
+  CHECK(p.owners.at(0).signal == 64);
   CHECK(p.creds.at(0).groups.size() == 2);
   CHECK(p.pipes.at(0).bytes == Bytes(10, std::byte{'x'}));
 }

@@ -638,6 +638,50 @@ Check fifos() {
   };
 }
 
+// Signals of files, to the process, its group, a thread; and one whose other end is gone.
+Check async_files() {
+  int own[2], group[2], thread[2], broken[2];
+  check(pipe(own) == 0 && pipe(group) == 0 && pipe(thread) == 0 && pipe(broken) == 0, "pipe");
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGIO, SIGRTMIN + 1, SIGRTMIN + 2}) sigaddset(&set, signal);
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+  const f_owner_ex to_group{F_OWNER_PGRP, getpgrp()}, to_thread{F_OWNER_TID, gettid()};
+  check(fcntl(own[0], F_SETOWN, getpid()) == 0 && fcntl(group[0], F_SETOWN_EX, &to_group) == 0 &&
+            fcntl(thread[0], F_SETOWN_EX, &to_thread) == 0 &&
+            fcntl(broken[0], F_SETOWN, getpid()) == 0,
+        "F_SETOWN");
+  check(
+      fcntl(group[0], F_SETSIG, SIGRTMIN + 1) == 0 && fcntl(thread[0], F_SETSIG, SIGRTMIN + 2) == 0,
+      "F_SETSIG");
+  close(broken[1]);
+  for (const int fd : {own[0], group[0], thread[0], broken[0]})
+    check(fcntl(fd, F_SETFL, O_ASYNC | O_NONBLOCK) == 0, "O_ASYNC");
+  const int idle = dup(own[1]);
+  check(fcntl(idle, F_SETSIG, SIGHUP) == 0, "F_SETSIG");
+  return [=] {
+    siginfo_t info{};
+    const timespec now{}, wait{20, 0};
+    check(sigtimedwait(&set, nullptr, &now) == -1 && errno == EAGAIN, "a signal too early");
+    check(fcntl(own[0], F_GETOWN) == getpid() && fcntl(own[0], F_GETSIG) == 0, "owner");
+    check(fcntl(idle, F_GETSIG) == SIGHUP && fcntl(idle, F_GETOWN) == 0, "F_SETSIG alone");
+    f_owner_ex who{};
+    check(
+        fcntl(group[0], F_GETOWN_EX, &who) == 0 && who.type == F_OWNER_PGRP && who.pid == getpgrp(),
+        "group");
+    check(
+        fcntl(thread[0], F_GETOWN_EX, &who) == 0 && who.type == F_OWNER_TID && who.pid == gettid(),
+        "thread");
+    check((fcntl(own[0], F_GETFL) & (O_ASYNC | O_NONBLOCK)) == (O_ASYNC | O_NONBLOCK), "flags");
+    check(write(own[1], "x", 1) == 1 && sigtimedwait(&set, &info, &wait) == SIGIO, "SIGIO");
+    check(write(group[1], "x", 1) == 1 && sigtimedwait(&set, &info, &wait) == SIGRTMIN + 1 &&
+              info.si_fd == group[0] && info.si_code == POLL_IN,
+          "a signal to the group");
+    check(write(thread[1], "x", 1) == 1 && sigtimedwait(&set, &info, &wait) == SIGRTMIN + 2,
+          "a signal to the thread");
+  };
+}
+
 Check event_files() {
   const int plain = eventfd(7, EFD_NONBLOCK), semaphore = eventfd(3, EFD_SEMAPHORE);
   sigset_t set;
@@ -876,6 +920,7 @@ const std::map<std::string, Check (*)()> kTests = {
     {"deleted_maps", deleted_maps},
     {"pipes", pipes},
     {"fifos", fifos},
+    {"async_files", async_files},
     {"event_files", event_files},
     {"epoll_watches", epoll_watches},
     {"locks", locks},
