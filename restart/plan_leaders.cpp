@@ -52,9 +52,13 @@ Status Planner::place_leader(Id session, std::span<const std::pair<Id, std::uint
       continue;
     }
     if (one == other) {
-      if (adopters.chain.empty() || can_host(*adopters.chain.rbegin() - 1, leader) ||
-          !lift_one(*adopters.chain.rbegin(), 0))
-        break;
+      if (adopters.chain.empty()) break;
+      const std::uint32_t deepest = *adopters.chain.rbegin();
+      // One that is no orphan would be a sibling of the leader's, which must float up from there.
+      const bool stays = adopters.fixed.contains(deepest) && f_.parent[leader] != deepest - 1;
+      const bool hosts = !stays && can_host(deepest - 1, leader);
+      had_choice_ |= hosts;
+      if ((hosts && prefer_ == Prefer::host) || !lift_one(deepest, 0)) break;
       continue;
     }
     if (!lift_one(one, other) && !lift_one(other, one))

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is needed, builds ckpt, and shows its main job on live processes: a shell with a
 # pipeline and a background job below it is dumped, looked at, and restored in rehearsal, with what
-# ps says about the same processes beside it. Then the same for the strace log of a real pipeline.
-# The processes go on undisturbed meanwhile. Can be run again.
+# ps says about the same processes beside it; they go on undisturbed meanwhile. Then a pipeline that
+# counts is dumped with its memory, which ends it, and restored for real. At last the strace log of
+# a real pipeline. Can be run again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*"; }
@@ -16,9 +17,11 @@ ckpt=build/release/ckpt
 
 work=$(mktemp -d)
 shell=
+counter=
 finish() {
-  # The whole session of the demonstration's shell, and nothing else.
+  # The whole sessions of the demonstration's shells, and nothing else.
   [[ -z $shell ]] || pkill -KILL -s "$shell" || true
+  [[ -z $counter ]] || pkill -KILL -s "$counter" || true
   rm -rf "$work"
 }
 trap finish EXIT
@@ -51,6 +54,21 @@ show "$ckpt" restore --plan "$work/live.ckpt"
 show "$ckpt" restore --rehearse "$work/live.ckpt"
 show "$ckpt" verify "$work/live.ckpt"
 show ps -s "$shell" -o pid,ppid,pgid,sid,comm
+
+step "for real: a pipeline is dumped in the middle of its work, which ends it"
+counted=$work/counted
+setsid samples/count.sh "$counted" &
+counter=$!
+disown
+until [[ -s $counted ]]; do sleep 0.05; done
+show "$ckpt" dump --pid "$counter" -o "$work/count.ckpt"
+counter=
+show tail -n 1 "$counted"
+
+step "restored, it goes on"
+show "$ckpt" restore "$work/count.ckpt"
+show tail -n 1 "$counted"
+[[ $(seq 50) == "$(cat "$counted")" ]] && echo "1 to 50, each once"
 
 step "the same from the strace log of a real program"
 log=samples/real-pipeline.strace
