@@ -3,6 +3,8 @@
 // Sharing is found by two maps made once: file -> its descriptors in all tables, table -> its
 // processes. Of a file that many share only a few are named. Files of live processes are compared
 // with what is there now.
+#include <fcntl.h>
+
 #include <algorithm>
 #include <map>
 #include <unordered_map>
@@ -200,12 +202,14 @@ std::string FdsPrinter::sharing(std::uint32_t table, const format::FileDesc& fd)
   if (!s.empty()) s = "(also " + s + ")";
   const format::File& file = image_.files[at].file;
   if (file.pipe_objref == 0) return s;
-  const bool writes = (file.f_flags & 3) != 0;
+  const auto mode = [&](std::uint32_t f) { return image_.files[f].file.f_flags & 3; };
+  const bool writes = mode(at) != O_RDONLY;
   std::string ends;
   for (const std::uint32_t other : pipes_.at(file.pipe_objref)) {
-    if (other == at || ((image_.files[other].file.f_flags & 3) != 0) == writes) continue;
+    if (other == at || mode(other) == (writes ? O_WRONLY : O_RDONLY)) continue;
     ends += (ends.empty() ? "" : ", ") + others(table, fd, holders_[other], false);
   }
+  if (ends.empty() && mode(at) == O_RDWR) return s;  // a FIFO that is its own other end
   if (ends.empty()) ends = "outside";
   return (writes ? "to " : "from ") + ends + (s.empty() ? "" : "  " + s);
 }

@@ -115,6 +115,29 @@ class Dump(Live):
         out = self.ckpt("diff", "a.ckpt", "b.ckpt").out
         self.assertIn("state: running", out)
 
+    def test_diff_of_a_deleted_file(self):
+        p = self.python("import signal\nf = open('gone', 'wb', buffering=0)\nos.remove('gone')\n"
+                        "f.write(b'1')\n"
+                        "signal.signal(signal.SIGUSR1, lambda *_: os.pwrite(f.fileno(), b'2', 0))")
+        for name in ("a.ckpt", "b.ckpt"):
+            self.ok("dump", "--pid", p.pid, "--leave-running", "-o", name)
+            os.kill(p.pid, signal.SIGUSR1)
+            deadline = time.monotonic() + 60
+            while os.pread(self.gone(p), 1, 0) != b"2":
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.01)
+        out = self.ckpt("diff", "a.ckpt", "b.ckpt").out
+        self.assertRegex(out, r"fd \d+: contents: 1 bytes.*others, 1 bytes")
+
+    def gone(self, p):
+        for fd in os.listdir(f"/proc/{p.pid}/fd"):
+            path = f"/proc/{p.pid}/fd/{fd}"
+            if os.readlink(path).endswith("/gone (deleted)"):
+                opened = os.open(path, os.O_RDONLY)
+                self.addCleanup(os.close, opened)
+                return opened
+        return self.fail("it is not open")
+
     def test_no_memory(self):
         p = self.python("import socket\ns = socket.socket()")
         self.ok("dump", "--pid", p.pid, "--no-memory", "--leave-running", "-o", "t.ckpt")
