@@ -18,7 +18,7 @@ CommandSpec dump() {
   c.summary = "(--pid PID | --history FILE) [-o IMAGE]   save processes in an image";
   c.usage =
       "--pid PID [-o IMAGE] [--leave-running | --leave-stopped] [--no-memory]\n"
-      "          [--container | --subtree]\n"
+      "          [--deleted-limit SIZE] [--container | --subtree]\n"
       "--history FILE [--at LINE] [-o IMAGE] [--container | --subtree]";
   c.text =
       "Saves a process and all its descendants in an image: the live one with this PID, or the\n"
@@ -37,6 +37,9 @@ CommandSpec dump() {
                {0, "subtree", "", "do not, even where it would be one"},
                {0, "leave-running", "", "the processes go on afterwards"},
                {0, "leave-stopped", "", "the processes are stopped afterwards"},
+               {0, "deleted-limit", "SIZE",
+                "save deleted files that are still open with up to SIZE bytes\n"
+                "of contents each: digits and K, M, G or T; 64M by default"},
                {0, "no-memory", "",
                 "the tree, its ids and open files alone; with --leave-running\n"
                 "no process is disturbed"},

@@ -54,7 +54,13 @@ Status check_usage(const Arguments& a) {
   if (a.has("at") && !a.has("history"))
     return usage_error("option --at needs --history", "live processes have no past", hint);
   if (a.has("at")) CKPT_CHECK(parse_number("at", a.value("at"), 1, UINT64_MAX));
-  for (const char* name : {"leave-running", "leave-stopped", "no-memory"})
+  if (a.has("deleted-limit")) {
+    CKPT_CHECK(parse_size("deleted-limit", a.value("deleted-limit")));
+    if (a.has("no-memory"))
+      return usage_error("option --deleted-limit is not for --no-memory",
+                         "such an image holds no contents", hint);
+  }
+  for (const char* name : {"leave-running", "leave-stopped", "no-memory", "deleted-limit"})
     if (a.has(name) && a.has("history"))
       return usage_error(std::string("option --") + name + " is for --pid",
                          "a history has no live processes", hint);
@@ -123,7 +129,12 @@ Result<DumpSource> make_source(const Console& console, const Arguments& a,
                                std::unique_ptr<LiveTree>* live) {
   if (!pid) return history_source(console, a);
   if (!a.has("no-memory")) {
-    CKPT_TRY(*live, LiveTree::capture(console, static_cast<pid_t>(*pid), !a.has("leave-running")));
+    host::GatherOptions options;
+    if (a.has("deleted-limit")) {
+      CKPT_TRY(options.deleted_limit, parse_size("deleted-limit", a.value("deleted-limit")));
+    }
+    CKPT_TRY(*live, LiveTree::capture(console, static_cast<pid_t>(*pid), !a.has("leave-running"),
+                                      options));
     return (*live)->source(console);
   }
   if (!a.has("leave-stopped")) return mirror_source(console, static_cast<pid_t>(*pid));

@@ -3,6 +3,8 @@
 // Sharing is found by two maps made once: file -> its descriptors in all tables, table -> its
 // processes. Of a file that many share only a few are named. Files of live processes are compared
 // with what is there now.
+#include <fcntl.h>
+
 #include <algorithm>
 #include <map>
 #include <unordered_map>
@@ -62,6 +64,7 @@ class FdsPrinter {
   std::vector<std::vector<std::uint32_t>> owners_;            // by table: processes, in tree order
   std::map<std::int32_t, std::vector<std::uint32_t>> pipes_;  // pipe -> files
   std::vector<ChangedFile> changed_;                          // ascending by file
+  std::map<std::int32_t, const format::ImageInode*> inode_of_;
 };
 
 std::int32_t first_objref(const format::Image& image, const ProcessFacts& p,
@@ -86,6 +89,8 @@ void FdsPrinter::index() {
         holders_[f->second].push_back({t, fd.fd_descriptor});
   }
   changed_ = changed_files(image_);
+  for (const format::ImageInode& inode : image_.process.inodes)
+    for (const std::int32_t file : inode.files) inode_of_[file] = &inode;
   for (std::uint32_t i = 0; i < image_.fs.size(); ++i) fs_at_[image_.fs[i].ref] = i;
   for (std::uint32_t i = 0; i < facts_.processes.size(); ++i) {
     const std::int32_t ref =
@@ -143,7 +148,10 @@ void FdsPrinter::row(std::uint32_t table, const format::FileDesc& fd) {
   const format::ImageFile& f = image_.files[at->second];
   constexpr const char* kModes[] = {"r", "w", "rw", "-"};
   std::string path = printable(f.path.empty() ? "not known" : f.path);
-  if (f.file.deleted != 0) path += style_.red(" (deleted)");
+  if (const auto inode = inode_of_.find(f.ref); inode != inode_of_.end())
+    path += " (deleted, " + human_size(inode->second->inode.size) + " in the image)";
+  else if (f.file.deleted != 0)
+    path += style_.red(" (deleted)");
   std::string extra;
   const auto names = open_flags(f.file.f_flags);
   for (std::size_t i = 1; i < names.size(); ++i)

@@ -26,14 +26,15 @@ Error not_checkpointable(const Console& console, const std::vector<host::Obstacl
 }  // namespace
 
 Result<std::unique_ptr<LiveTree>> LiveTree::capture(const Console& console, pid_t pid,
-                                                    bool to_be_ended) {
+                                                    bool to_be_ended,
+                                                    const host::GatherOptions& options) {
   for (int attempt = 1;; ++attempt) {
     std::unique_ptr<LiveTree> live(new LiveTree);
     CKPT_TRY(live->tree_, host::FrozenTree::freeze(pid));
     if (to_be_ended && live->tree_->snapshot().contains_self)
       return cannot("cannot stop the processes", "ckpt itself is one of them",
                     "use --leave-running, or call ckpt from outside of the tree", EDEADLK);
-    auto bodies = host::Bodies::gather(*live->tree_);
+    auto bodies = host::Bodies::gather(*live->tree_, options);
     if (bodies.has_error()) {
       if (bodies.error().errno_value != EAGAIN || attempt == kAttempts) return bodies.error();
       live.reset();

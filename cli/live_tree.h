@@ -16,7 +16,8 @@ class LiveTree {
   // Freezes and gathers. If something cannot be checkpointed, all of it is told, the processes go
   // on, and that is the error. `to_be_ended`: then the tree must not contain ckpt itself.
   static Result<std::unique_ptr<LiveTree>> capture(const Console& console, pid_t pid,
-                                                   bool to_be_ended);
+                                                   bool to_be_ended,
+                                                   const host::GatherOptions& options);
   // The machine, with its bodies; lives no longer than this.
   Result<DumpSource> source(const Console& console);
 

@@ -176,6 +176,18 @@ Result<std::uint64_t> parse_number(std::string_view option, std::string_view tex
   return n;
 }
 
+Result<std::uint64_t> parse_size(std::string_view option, std::string_view text) {
+  constexpr std::string_view kUnits = "KMGT";
+  const std::size_t unit = text.empty() ? kUnits.npos : kUnits.find(text.back());
+  const std::string_view digits = unit == kUnits.npos ? text : text.substr(0, text.size() - 1);
+  const std::uint64_t factor = unit == kUnits.npos ? 1 : 1ULL << (10 * (unit + 1));
+  const auto number = parse_number(option, digits, 0, UINT64_MAX / factor);
+  if (!number.has_error()) return *number * factor;
+  return usage_error("bad value for --" + std::string(option),
+                     "'" + std::string(text) + "' is no number of bytes",
+                     "give digits, and K, M, G or T where it is large: 200M");
+}
+
 Result<ColorMode> parse_color(const Arguments& a) {
   if (!a.has("color")) return ColorMode::automatic;
   const std::string& text = a.value("color");

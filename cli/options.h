@@ -51,6 +51,8 @@ Error unknown_command(std::string_view name);
 // A number from `least` to `most`, digits only.
 Result<std::uint64_t> parse_number(std::string_view option, std::string_view text,
                                    std::uint64_t least, std::uint64_t most);
+// A number of bytes: digits, and K, M, G or T for powers of 1024.
+Result<std::uint64_t> parse_size(std::string_view option, std::string_view text);
 Result<ColorMode> parse_color(const Arguments& arguments);
 
 std::string general_help();

@@ -40,6 +40,7 @@ Result<int> restore_for_real(const Console& console, const Arguments& a, const L
   } else {
     ::prctl(PR_SET_DUMPABLE, 1);  // a file capability has made our files in /proc root's
   }
+  options.note = [&](const std::string& text) { console.note(text); };
   std::optional<Terminal> terminal;
   pid_t group = 0;
   if (options.keep_session) {

@@ -40,7 +40,7 @@ class TaskBodies {
   virtual void write_task(format::RecordSink& out, const Task& task, ObjHash& objhash,
                           format::TaskObjs& objs) = 0;
   // Contents, after all tasks: pipes and pages.
-  virtual Status write_contents(format::RecordSink& out, const ObjHash& objhash) = 0;
+  virtual Status write_contents(format::RecordSink& out, ObjHash& objhash) = 0;
 };
 
 struct CheckpointOptions {

@@ -114,6 +114,10 @@ bool visit_record_struct(std::uint32_t type, F&& f) {
       return call(std::type_identity<Space>{});
     case task_spaces:
       return call(std::type_identity<TaskSpaces>{});
+    case inode:
+      return call(std::type_identity<Inode>{});
+    case file_owner:
+      return call(std::type_identity<FileOwner>{});
     case tail:
       return call(std::type_identity<Tail>{});
     case container:

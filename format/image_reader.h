@@ -84,6 +84,8 @@ class ImageReader {
   // read_pages.cpp
   Status read_memory();
   Status read_pipe_size();
+  Status read_inode();
+  Status read_file_owner();
   Status read_pages();
   Status check_page_ref(const PageRef& ref, std::uint64_t nr_pages) const;
   void count_pages(const PageRef& ref, const std::vector<std::uint64_t>& hashes);
@@ -101,7 +103,10 @@ class ImageReader {
   RecordView record_;
   Image image_;
   Objrefs refs_;
-  std::unordered_map<std::int32_t, std::size_t> mm_index_, shm_index_;  // by objref
+  std::unordered_map<std::int32_t, std::size_t> mm_index_, shm_index_,
+      inode_index_;                                    // by objref
+  std::unordered_set<std::int32_t> announced_inodes_;  // by VMAs; their INODEs are still to come
+  std::unordered_set<std::int32_t> files_of_inodes_;
   std::uint64_t contents_at_ = 0;  // offset in the stream where the contents begin; 0: not yet
   std::uint64_t vpids_ = 0;        // nr_vpids of PIDS
   std::uint64_t texts_ = 0;        // bytes of the texts read

@@ -19,6 +19,7 @@ enum class ObjKind : std::uint8_t {
   sighand,
   signal,
   cred,
+  inode,
 };
 
 // Objrefs of a writer are dense, so a vector holds them; an image that claims scattered ones gets a

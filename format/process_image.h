@@ -80,6 +80,13 @@ struct ImageSpace {
   std::string nodename, domainname;
 };
 
+struct ImageInode {
+  Inode inode{};
+  std::string name;
+  std::vector<s32le> files;  // objrefs
+  std::uint64_t pages = 0, digest = 0;
+};
+
 struct ProcessImage {
   Platform platform{};
   std::vector<std::byte> vdso;
@@ -93,6 +100,8 @@ struct ProcessImage {
   std::vector<ImageThread> threads;  // by index in tree
   std::vector<PipeSize> pipes;
   std::vector<ImageFileState> file_states;
+  std::vector<ImageInode> inodes;
+  std::vector<FileOwner> owners;
 };
 
 // Takes page contents while an image is read: these do not stay in memory.
@@ -100,7 +109,8 @@ class PageSink {
  public:
   virtual ~PageSink() = default;
   // One array: `pages` is whole pages, `refs` says where each lies. Every reference has been
-  // checked: it is to an MM or shared memory of the image, within a mapping, and within `pages`.
+  // checked: it is to an MM, a shared memory or an INODE of the image, within it, and within
+  // `pages`.
   virtual Status pages(std::span<const std::byte> pages, std::span<const PageRef> refs) = 0;
 };
 

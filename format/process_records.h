@@ -42,6 +42,7 @@ enum VmaType : std::uint32_t {  // linux-cr's numbers
 
 // Bits of Vma::vm_flags: what is set beyond protection and sharing. The kernel's VM_* numbers.
 enum VmaFlag : std::uint64_t {
+  kVmaMayWrite = 0x20,  // shared of a file: opened for writing too, so that mprotect(2) permits it
   kVmaGrowsDown = 0x100,
   kVmaLocked = 0x2000,
   kVmaDontFork = 0x20000,
@@ -52,14 +53,14 @@ enum VmaFlag : std::uint64_t {
   kVmaNoHugePage = 0x40000000,
   kVmaMergeable = 0x80000000,
 };
-constexpr std::uint64_t kKnownVmaFlags = 0x100 | 0x2000 | 0x20000 | 0x200000 | 0x2000000 |
+constexpr std::uint64_t kKnownVmaFlags = 0x20 | 0x100 | 0x2000 | 0x20000 | 0x200000 | 0x2000000 |
                                          0x4000000 | 0x20000000 | 0x40000000 | 0x80000000;
 
 // VMA: a mapping. Followed by a FILE_NAME for kVmaFile and kVmaShmFile.
 struct Vma {
   u32le vma_type;    // VmaType
   s32le vma_objref;  // 0
-  s32le ino_objref;  // kVmaShmAnon: the shared memory; else 0
+  s32le ino_objref;  // kVmaShmAnon: the shared memory; of a file without a name: its INODE; else 0
   u32le pad;
   u64le ino_size;          // kVmaShmAnon: bytes of the shared memory; else 0
   u64le vm_start, vm_end;  // addresses, multiples of the page size
@@ -265,6 +266,38 @@ struct TaskSpaces {
 };
 BOOST_DESCRIBE_STRUCT(TaskSpaces, (), (mount, uts, ipc, cgroup))
 
+// INODE: a file that no name leads to, but descriptors or mappings. Its contents are pages, as
+// those of a shared memory. Followed by a FILE_NAME and a BUFFER of nr_files s32, the FILEs of it.
+struct Inode {
+  s32le objref;              // its own; VMAs may have announced it
+  u32le kind;                // InodeKind
+  u64le size;                // bytes
+  u32le mode;                // permissions, without a type
+  u32le uid, gid;            // owner
+  u32le seals;               // memfd: fcntl(2), F_GET_SEALS
+  s64le atime_ns, mtime_ns;  // nanoseconds since 1970 UTC
+  u32le nr_files;
+  u32le pad;
+};
+BOOST_DESCRIBE_STRUCT(Inode, (),
+                      (objref, kind, size, mode, uid, gid, seals, atime_ns, mtime_ns, nr_files))
+enum InodeKind : std::uint32_t {
+  kInodeDeleted = 1,  // a regular file; FILE_NAME is the path that it had
+  kInodeMemfd = 2,    // memfd_create(2); FILE_NAME is what it was called there
+};
+constexpr std::uint64_t kMaxFileSize = 1ULL << 62;  // bytes
+constexpr std::uint32_t kKnownSeals = 0x3f;         // F_SEAL_SEAL to F_SEAL_EXEC
+
+// FILE_OWNER: who gets the signals of a FILE, O_ASYNC's and SIGURG; fcntl(2).
+struct FileOwner {
+  s32le file_objref;
+  u32le type;    // F_SETOWN_EX: 0 thread, 1 process, 2 process group
+  s32le owner;   // a pid object; 0: nobody
+  u32le signal;  // F_SETSIG; 0: SIGIO
+};
+BOOST_DESCRIBE_STRUCT(FileOwner, (), (file_objref, type, owner, signal))
+
+static_assert(sizeof(Inode) == 56);
 static_assert(sizeof(Space) == 8 && sizeof(TaskSpaces) == 16);
 static_assert(sizeof(FileState) == 48 && sizeof(EpollWatch) == 16);
 static_assert(sizeof(Mm) == 136 && sizeof(Vma) == 96 && sizeof(PageRef) == 24);

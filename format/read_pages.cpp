@@ -10,6 +10,10 @@ Status ImageReader::read_memory() {
   contents_at_ = record_.offset;
   while (at(RecordType::pipe_size)) CKPT_CHECK(read_pipe_size());
   while (at(RecordType::file_state)) CKPT_CHECK(read_file_state());
+  while (at(RecordType::inode)) CKPT_CHECK(read_inode());
+  if (!announced_inodes_.empty())
+    return bad("objref " + std::to_string(*announced_inodes_.begin()) + " has no INODE");
+  while (at(RecordType::file_owner)) CKPT_CHECK(read_file_owner());
   while (at(RecordType::pgarr)) CKPT_CHECK(read_pages());
   return {};
 }
@@ -35,6 +39,12 @@ Status ImageReader::check_page_ref(const PageRef& ref, std::uint64_t nr_pages) c
     const std::uint64_t room = image_.process.shms[shm->second].size;
     if (begin <= room && size <= room - begin) return {};
     return bad("a reference beyond the end of a shared memory");
+  }
+  if (const auto inode = inode_index_.find(ref.objref); inode != inode_index_.end()) {
+    const std::uint64_t length = image_.process.inodes[inode->second].inode.size;
+    const std::uint64_t room = (length + kPageSize - 1) / kPageSize * kPageSize;
+    if (begin <= room && size <= room - begin) return {};
+    return bad("a reference beyond the end of a file");
   }
   const auto found = mm_index_.find(ref.objref);
   if (found == mm_index_.end())
@@ -64,6 +74,8 @@ void ImageReader::count_pages(const PageRef& ref, const std::vector<std::uint64_
   };
   if (const auto shm = shm_index_.find(ref.objref); shm != shm_index_.end())
     add(image_.process.shms[shm->second]);
+  else if (const auto inode = inode_index_.find(ref.objref); inode != inode_index_.end())
+    add(image_.process.inodes[inode->second]);
   else
     add(image_.process.mms[mm_index_.at(ref.objref)]);
 }

@@ -162,7 +162,11 @@ Status ImageReader::read_vma(ImageMm& mm) {
   if (vma.vma.vma_type == kVmaShmAnon) {
     CKPT_CHECK(define_shm(vma.vma));
   } else if (vma.vma.ino_objref != 0) {
-    return bad("ino_objref of a mapping that is no shared memory");
+    if (vma.vma.vma_type == kVmaAnon) return bad("ino_objref of a mapping of anonymous memory");
+    if (refs_.kind(vma.vma.ino_objref) != ObjKind::inode) {
+      CKPT_CHECK(define(vma.vma.ino_objref, ObjKind::inode));
+      announced_inodes_.insert(vma.vma.ino_objref);
+    }
   }
   CKPT_CHECK(advance());
   if (vma.vma.vma_type == kVmaFile || vma.vma.vma_type == kVmaShmFile)
@@ -227,6 +231,42 @@ Status ImageReader::read_file_state() {
   CKPT_CHECK(take_array(s.nr_watches, state.watches));
   image_.process.file_states.push_back(std::move(state));
   return {};
+}
+
+Status ImageReader::read_inode() {
+  ImageInode inode;
+  CKPT_CHECK(take(RecordType::inode, inode.inode));
+  const Inode& i = inode.inode;
+  if (announced_inodes_.erase(i.objref) == 0) CKPT_CHECK(define(i.objref, ObjKind::inode));
+  if (i.kind != kInodeDeleted && i.kind != kInodeMemfd)
+    return bad("unknown kind " + std::to_string(i.kind));
+  if (i.size > kMaxFileSize) return bad("a size of " + hex(i.size));
+  if (i.mode > 07777) return bad("mode " + hex(i.mode) + " is more than permissions");
+  if ((i.seals & ~kKnownSeals) != 0 || (i.seals != 0 && i.kind != kInodeMemfd))
+    return bad("unknown seals " + hex(i.seals));
+  const std::uint32_t files = i.nr_files;
+  CKPT_CHECK(advance());
+  CKPT_CHECK(take_text(RecordType::file_name, inode.name));
+  CKPT_CHECK(take_array(files, inode.files));
+  for (const std::int32_t file : inode.files)
+    if (refs_.kind(file) != ObjKind::file || !files_of_inodes_.insert(file).second)
+      return bad("objref " + std::to_string(file) + " is no file, or that of two inodes");
+  inode_index_[inode.inode.objref] = image_.process.inodes.size();
+  image_.process.inodes.push_back(std::move(inode));
+  return {};
+}
+
+Status ImageReader::read_file_owner() {
+  FileOwner owner{};
+  CKPT_CHECK(take(RecordType::file_owner, owner));
+  if (refs_.kind(owner.file_objref) != ObjKind::file)
+    return bad("file_objref " + std::to_string(owner.file_objref) + " is no file");
+  if (owner.type > 2) return bad("unknown type " + std::to_string(owner.type));
+  if (owner.owner != 0 && !image_.pids.contains(owner.owner))
+    return bad("owner " + std::to_string(owner.owner) + " is no pid object");
+  if (owner.signal > kSignals) return bad("a signal " + std::to_string(owner.signal));
+  image_.process.owners.push_back(owner);
+  return advance();
 }
 
 Status ImageReader::read_cred(std::int32_t ref) {

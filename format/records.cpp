@@ -80,6 +80,10 @@ const char* record_name(std::uint32_t type) {
       return "SPACE";
     case RecordType::task_spaces:
       return "TASK_SPACES";
+    case RecordType::inode:
+      return "INODE";
+    case RecordType::file_owner:
+      return "FILE_OWNER";
     case RecordType::tail:
       return "TAIL";
     case RecordType::error:
@@ -93,7 +97,7 @@ std::string feature_names(std::uint64_t features) {
       {kFeatureNestedNs, "nested pid namespaces"}, {kFeatureFiles, "files"},
       {kFeatureUnknownIds, "unknown ids"},         {kFeatureLocks, "locks"},
       {kFeaturePipes, "contents of pipes"},        {kFeatureMemory, "memory and registers"},
-      {kFeatureSpaces, "namespaces of their own"},
+      {kFeatureInodes, "files without a name"},    {kFeatureSpaces, "namespaces of their own"},
   };
   std::string names;
   const auto add = [&](const std::string& name) { names += (names.empty() ? "" : ", ") + name; };

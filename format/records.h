@@ -54,6 +54,8 @@ enum class RecordType : std::uint32_t {
   socket_pair = 2021,
   space = 2050,
   task_spaces = 2051,
+  inode = 2030,
+  file_owner = 2031,
   tail = 9001,
   error = 9999,
 };
@@ -87,9 +89,10 @@ enum Feature : std::uint64_t {
   kFeatureLocks = 8,       // FILE_LOCK
   kFeaturePipes = 16,      // PIPE_BUF, SOCKET_PAIR
   kFeatureMemory = 32,     // memory and registers: the records of process_records.h
+  kFeatureInodes = 64,     // files without a name: INODE
   kFeatureSpaces = 256,    // SPACE, TASK_SPACES
 };
-constexpr std::uint64_t kKnownFeatures = 63 | 256;
+constexpr std::uint64_t kKnownFeatures = 127 | 256;
 // "nested pid namespaces, files"; bits without a name as a number; "none".
 std::string feature_names(std::uint64_t features);
 

@@ -14,11 +14,15 @@ using format::Image;
 namespace {
 
 struct Side {
-  explicit Side(const Image& i) : image(i), files(i.files), tables(i.file_tables), fs(i.fs) {}
+  explicit Side(const Image& i) : image(i), files(i.files), tables(i.file_tables), fs(i.fs) {
+    for (const format::ImageInode& inode : i.process.inodes)
+      for (const std::int32_t file : inode.files) inodes[file] = &inode;
+  }
   const Image& image;
   Index<format::ImageFile> files;
   Index<format::ImageFileTable> tables;
   Index<format::ImageFs> fs;
+  std::map<std::int32_t, const format::ImageInode*> inodes;  // by FILE
 };
 
 class FileComparer {
@@ -122,9 +126,23 @@ class FileComparer {
     field("size", x.size, y.size);
     field("modification time", static_cast<std::uint64_t>(std::int64_t{x.mtime_ns}),
           static_cast<std::uint64_t>(std::int64_t{y.mtime_ns}));
+    contents(i, where, s.ref, t.ref);
     const std::int32_t p = x.pipe_objref, q = y.pipe_objref;
     if ((p == 0) != (q == 0) || (p != 0 && !pipes_.same(p, q)))
       differ(i, where + ": pipe", std::to_string(p), std::to_string(q));
+  }
+
+  // Of files without a name; images of a model have none.
+  void contents(std::uint32_t i, const std::string& where, std::int32_t x, std::int32_t y) {
+    const auto s = a_.inodes.find(x), t = b_.inodes.find(y);
+    if (s == a_.inodes.end() || t == b_.inodes.end()) return;
+    const format::ImageInode &p = *s->second, &q = *t->second;
+    if (p.inode.size != q.inode.size || p.digest != q.digest)
+      differ(i, where + ": contents", std::to_string(p.inode.size) + " bytes",
+             "others, " + std::to_string(q.inode.size) + " bytes");
+    if (p.inode.mode != q.inode.mode || p.inode.uid != q.inode.uid || p.inode.gid != q.inode.gid ||
+        p.inode.seals != q.inode.seals)
+      differ(i, where + ": mode, owner or seals", "other", "other");
   }
 
   void context(std::uint32_t i, std::int32_t x, std::int32_t y) {

@@ -49,6 +49,8 @@ Result<HostTree> restore_processes(const format::Image& image, const Plan& plan,
   CKPT_TRY(Rebirth rebirth,
            Rebirth::prepare(image, forest, pages,
                             {real.place != HostOptions::Place::new_numbers, real.groups}));
+  if (real.note)
+    for (const std::string& sentence : rebirth.notes()) real.note(sentence);
   HostOptions options;
   options.place = real.place;
   options.keep_session = real.keep_session;

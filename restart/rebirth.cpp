@@ -169,10 +169,10 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
     return cannot("cannot prepare the restore", "no memory to be executed", {}, errno);
   impl->code = SharedRegion::address(at);
 
-  CKPT_CHECK(impl->files.open_files(image));
+  CKPT_CHECK(impl->files.open_files(image, pages));
   CKPT_TRY(const int pages_fd, impl->files.adopt(pages.fd()));
   std::map<std::int32_t, int> shared_fds;
-  std::set<std::int32_t> epolls;
+  std::set<std::int32_t> epolls, owned;
   std::set<const format::FileLock*> locked;
   std::set<std::uint32_t> proc_mounts;
   CKPT_TRY(const std::vector<int> spaces, impl->files.open_spaces(image));
@@ -184,9 +184,9 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   const ImageIndex index(image);
   Inherited inherited = Inherited::read();
   if (options.groups) inherited.groups = *options.groups;
-  CompileContext context{image,        forest,       pages,    options,  index,     inherited,
-                         impl->files,  shared_fds,   epolls,   locked,   spaces,    proc_mounts,
-                         impl->region, *impl->words, first_fd, pages_fd, impl->code};
+  CompileContext context{image,       forest,       pages,        options,  index,    inherited,
+                         impl->files, shared_fds,   epolls,       owned,    locked,   spaces,
+                         proc_mounts, impl->region, *impl->words, first_fd, pages_fd, impl->code};
   const std::size_t n = image.tree.size();
   impl->reports.resize(n);
   impl->programs.resize(n);
@@ -320,6 +320,10 @@ Status Rebirth::finish(const PidOf& pid_of) {
   for (const std::size_t task : impl_->with_threads)
     CKPT_CHECK(host::remove_mapping(pid_of(task), impl_->region.begin(), impl_->region.size()));
   return {};
+}
+
+const std::vector<std::string>& Rebirth::notes() const noexcept {
+  return impl_->files.notes();
 }
 
 int Rebirth::first_own_fd() const noexcept {

@@ -73,6 +73,8 @@ class Rebirth {
   // exits with status 125.
   [[noreturn]] void become(std::size_t task) const noexcept;
 
+  // What will not be just as it was, a sentence each.
+  [[nodiscard]] const std::vector<std::string>& notes() const noexcept;
   // In the supervisor, at any time.
   [[nodiscard]] Report report(std::size_t task) const noexcept;
   // What failed, for a person: process, step in words, errno.

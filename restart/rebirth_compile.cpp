@@ -25,6 +25,7 @@ ImageIndex::ImageIndex(const format::Image& image) {
   for (const auto& x : image.file_tables) tables[x.ref] = &x;
   for (const auto& x : image.files) files[x.ref] = &x;
   for (const auto& x : image.fs) fs[x.ref] = &x;
+  for (const auto& x : image.process.owners) owners[x.file_objref] = &x;
 }
 
 Inherited Inherited::read() {
@@ -128,6 +129,7 @@ Result<Program> ProcessCompiler::compile() {
   timers();
   CKPT_CHECK(limits());
   CKPT_CHECK(credentials(leader_));
+  CKPT_CHECK(owners());
   if (first_ == leader_) {
     CKPT_CHECK(come_alive(leader_));
   } else {

@@ -37,6 +37,7 @@ struct ImageIndex {
   std::map<std::int32_t, const format::ImageFileTable*> tables;
   std::map<std::int32_t, const format::ImageFile*> files;
   std::map<std::int32_t, const format::ImageFs*> fs;
+  std::map<std::int32_t, const format::FileOwner*> owners;  // by FILE
 };
 
 // The process that restores, as far as it is inherited: what is the same needs no call.
@@ -62,6 +63,7 @@ struct CompileContext {
   OpenedFiles& files;
   std::map<std::int32_t, int>& shared_fds;    // by objref
   std::set<std::int32_t>& epolls;             // files that were told what to watch
+  std::set<std::int32_t>& owned;              // files that were told whom to signal
   std::set<const format::FileLock*>& locked;  // set by a process
   const std::vector<int>& spaces;             // by number of SPACE, from 0; -1: the restorer's
   std::set<std::uint32_t>& proc_mounts;       // spaces whose /proc somebody mounts
@@ -95,6 +97,7 @@ class ProcessCompiler {
   void watches(const format::ImageFileTable& table);
   [[nodiscard]] const format::FileDesc* to_lock_by(const format::FileLock& lock) const;
   void locks();
+  Status owners();
   Status mappings();
   Status map(const format::ImageVma& v, bool filled);
   void advise(const format::ImageVma& v, bool filled);
@@ -125,6 +128,7 @@ class ProcessCompiler {
   Status leave_through_slack(std::size_t task);
   std::uint64_t signal_frame(std::size_t task, const user_regs_struct& regs, std::uint64_t mask);
   [[nodiscard]] std::int32_t number(std::size_t task) const;
+  [[nodiscard]] Result<std::int32_t> number_of(std::int32_t pid) const;
   void write_file(const char* what, const char* path, const std::string& text);
 
   CompileContext& c_;

@@ -49,13 +49,19 @@ Result<int> OpenedFiles::reserve() {
   return hold(::open("/dev/null", O_RDONLY | O_CLOEXEC), "/dev/null");
 }
 
+void OpenedFiles::drop(int fd) {
+  ::close(fd);
+  std::erase(held_, fd);
+}
+
 Result<int> OpenedFiles::adopt(int fd) {
   return hold(::fcntl(fd, F_DUPFD_CLOEXEC, base_), "a descriptor");
 }
 
 // A name of the image leads to the same inode as before, and is no symbolic link.
 Result<int> OpenedFiles::open_path(const format::ImageFile& f) {
-  constexpr int kOnlyAtOpen = O_CREAT | O_EXCL | O_TRUNC;
+  // O_ASYNC does nothing at an open, but to be taken for done later on.
+  constexpr int kOnlyAtOpen = O_CREAT | O_EXCL | O_TRUNC | O_ASYNC;
   const int flags = static_cast<int>(f.file.f_flags) & ~kOnlyAtOpen;
   CKPT_TRY(const int fd,
            hold(::open(f.path.c_str(), flags | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC), f.path));
@@ -84,13 +90,44 @@ Result<int> OpenedFiles::open_terminal(const format::ImageFile& f) {
   return hold(fd, f.path);
 }
 
+// Both ends of it, so that no open of one waits for the other. Nobody else may have it open: what
+// waited in it is for those of the image.
+Result<int> OpenedFiles::open_fifo(const format::ImageFile& f) {
+  constexpr int kReopen = O_NONBLOCK | O_CLOEXEC;
+  CKPT_TRY(const int at, hold(::open(f.path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC), f.path));
+  struct stat st {};
+  if (::fstat(at, &st) != 0) return cannot_open(f.path, std::strerror(errno), errno);
+  if (!S_ISFIFO(st.st_mode) || st.st_dev != f.file.dev || st.st_ino != f.file.ino)
+    return cannot_open(f.path, "is another file now", ESTALE);
+  const std::string path = "/proc/self/fd/" + std::to_string(at);
+  const int writer = ::open(path.c_str(), O_WRONLY | kReopen);
+  bool used = writer >= 0;  // ENXIO: nobody reads
+  if (writer >= 0) ::close(writer);
+  CKPT_TRY(const int reader, hold(::open(path.c_str(), O_RDONLY | kReopen), f.path));
+  int waits = 0;
+  char byte = 0;
+  // The end of the file: nobody writes.
+  if (!used)
+    used = ::ioctl(reader, FIONREAD, &waits) != 0 || waits != 0 || ::read(reader, &byte, 1) != 0;
+  drop(reader);
+  if (used)
+    return cannot("cannot restore a file", f.path + ": another process has it open",
+                  "end that one first", EBUSY);
+  return hold(::open(path.c_str(), O_RDWR | kReopen), f.path);
+}
+
 Result<int> OpenedFiles::open_pipe_end(const format::Image& image, const format::ImageFile& f) {
   const auto [at, is_new] = pipes_.try_emplace(f.file.pipe_objref, -1, -1);
   if (is_new) {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) return cannot_open(f.path, std::strerror(errno), errno);
-    CKPT_TRY(at->second.first, hold(ends[0], f.path));
-    CKPT_TRY(at->second.second, hold(ends[1], f.path));
+    if (f.file.f_type == format::kFileFifo) {
+      CKPT_TRY(at->second.first, open_fifo(f));
+      at->second.second = at->second.first;
+    } else {
+      int ends[2];
+      if (::pipe2(ends, O_CLOEXEC) != 0) return cannot_open(f.path, std::strerror(errno), errno);
+      CKPT_TRY(at->second.first, hold(ends[0], f.path));
+      CKPT_TRY(at->second.second, hold(ends[1], f.path));
+    }
     const int in = at->second.second;
     for (const format::PipeSize& p : image.process.pipes)
       if (p.pipe_objref == f.file.pipe_objref &&
@@ -154,21 +191,37 @@ Result<int> OpenedFiles::open_state(const format::Image& image, const format::Im
   return fd;
 }
 
-Status OpenedFiles::open_files(const format::Image& image) {
+Status OpenedFiles::open_files(const format::Image& image, const PageStore& pages) {
+  CKPT_CHECK(make_unnamed_files(image, pages));
   for (const format::ImageFile& f : image.files) {
     Result<int> fd = cannot_open(f.path, "files of this type cannot be restored yet", ENOTSUP);
     if (f.file.f_type == format::kFileGeneric) fd = open_path(f);
     if (f.file.f_type == format::kFileTty) fd = open_terminal(f);
-    if (f.file.f_type == format::kFilePipe) fd = open_pipe_end(image, f);
+    const bool fifo = f.file.f_type == format::kFileFifo;
+    if (fifo && (f.file.f_flags & O_PATH) != 0)
+      fd = open_path(f);
+    else if (fifo || f.file.f_type == format::kFilePipe)
+      fd = open_pipe_end(image, f);
     if (f.file.f_type == format::kFileOpaque) fd = open_state(image, f);
+    if (inode_of_.contains(f.ref)) fd = open_unnamed(f);
     if (fd.has_error()) return fd.error();
     files_[f.ref] = *fd;
   }
-  return {};
+  // No hangup is to come later, when somebody has asked to be signalled.
+  for (const auto& [ref, ends] : pipes_) {
+    drop(ends.first);
+    if (ends.second != ends.first) drop(ends.second);
+  }
+  pipes_.clear();
+  return finish_unnamed_files(image);
 }
 
 Result<int> OpenedFiles::mapped(const format::ImageVma& v) {
-  const bool writable = v.vma.vma_type == format::kVmaShmFile && (v.vma.vm_page_prot & PROT_WRITE);
+  const bool writable =
+      v.vma.vma_type == format::kVmaShmFile &&
+      ((v.vma.vm_page_prot & PROT_WRITE) != 0 || (v.vma.vm_flags & format::kVmaMayWrite) != 0);
+  if (const auto unnamed = unnamed_.find(v.vma.ino_objref); unnamed != unnamed_.end())
+    return writable ? unnamed->second.second : unnamed->second.first;
   const auto found = mapped_.find({v.path, writable});
   int fd = found == mapped_.end() ? -1 : found->second;
   if (fd < 0) {

@@ -10,6 +10,8 @@
 
 namespace ckpt::restart {
 
+class PageStore;
+
 class OpenedFiles {
  public:
   // Descriptors from `base` on are used.
@@ -18,8 +20,9 @@ class OpenedFiles {
   OpenedFiles& operator=(OpenedFiles&&) noexcept = default;
   ~OpenedFiles() { close_all(); }
 
-  // All files of the image that a file table refers to; pipes with what waited in them.
-  Status open_files(const format::Image& image);
+  // All files of the image that a file table refers to; pipes with what waited in them, files
+  // without a name with their contents.
+  Status open_files(const format::Image& image, const PageStore& pages);
   // The descriptor of an open file description.
   [[nodiscard]] int file(std::int32_t objref) const { return files_.at(objref); }
   // Of a mapped file: checked to be the file that was mapped.
@@ -35,14 +38,24 @@ class OpenedFiles {
   Result<int> reserve();
   // Takes a descriptor over, as one above the base.
   Result<int> adopt(int fd);
+  // What could not become just as it was.
+  [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
   void close_all();
 
  private:
   Result<int> hold(int fd, const std::string& what);
+  void drop(int fd);
   Result<int> open_path(const format::ImageFile& file);
   Result<int> open_terminal(const format::ImageFile& file);
   Result<int> open_state(const format::Image& image, const format::ImageFile& file);
+  Result<int> open_fifo(const format::ImageFile& file);
   Result<int> open_pipe_end(const format::Image& image, const format::ImageFile& file);
+  // rebirth_unnamed.cpp
+  Result<int> make_unnamed(const format::ImageInode& inode);
+  static Status fill_unnamed(const format::ImageInode& inode, const PageStore& pages, int fd);
+  Status make_unnamed_files(const format::Image& image, const PageStore& pages);
+  Result<int> open_unnamed(const format::ImageFile& file);
+  Status finish_unnamed_files(const format::Image& image);
   Result<void*> map_shared(std::uint64_t size);
   Result<int> open_mapping(void* at, std::uint64_t size);
 
@@ -52,6 +65,9 @@ class OpenedFiles {
   std::map<std::int32_t, std::pair<int, int>> pipes_;   // by objref: ends
   std::map<std::pair<std::string, bool>, int> mapped_;  // by path and whether writable
   std::map<std::string, int> directories_;
+  std::map<std::int32_t, std::pair<int, int>> unnamed_;  // by INODE: to read, to read and write
+  std::map<std::int32_t, std::int32_t> inode_of_;        // by FILE
+  std::vector<std::string> notes_;
 };
 
 template <class Fill>

@@ -130,6 +130,46 @@ void ProcessCompiler::locks() {
   }
 }
 
+// By the first process that has the file, with its own credentials, which the signals will have.
+Status ProcessCompiler::owners() {
+  const format::TaskObjs& objs = c_.image.objs[leader_];
+  if (objs.files_objref == 0) return {};
+  constexpr std::uint64_t kSettable = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME;
+  for (const format::FileDesc& d : c_.index.tables.at(objs.files_objref)->fds) {
+    const auto fd = static_cast<std::uint64_t>(d.fd_descriptor.value());
+    const format::File& file = c_.index.files.at(d.fd_objref)->file;
+    const auto owner = c_.index.owners.find(d.fd_objref);
+    const bool async = (file.f_flags & O_ASYNC) != 0;
+    if ((owner == c_.index.owners.end() && !async) || !c_.owned.insert(d.fd_objref).second)
+      continue;
+    if (owner != c_.index.owners.end()) {
+      f_owner_ex who{static_cast<__pid_type>(owner->second->type.value()), 0};
+      if (owner->second->owner != 0) {
+        CKPT_TRY(who.pid, number_of(owner->second->owner));
+      }
+      p_.call("set the owner of descriptor", SYS_fcntl,
+              {fd, F_SETOWN_EX, c_.region.put(&who, sizeof who)}, host::kStubMust, fd);
+      p_.call("set the signal of descriptor", SYS_fcntl, {fd, F_SETSIG, owner->second->signal},
+              host::kStubMust, fd);
+    }
+    if (async)
+      p_.call("ask for the signals of descriptor", SYS_fcntl,
+              {fd, F_SETFL, (file.f_flags & kSettable) | O_ASYNC}, host::kStubMust, fd);
+  }
+  return {};
+}
+
+// As the process itself calls a pid object.
+Result<std::int32_t> ProcessCompiler::number_of(std::int32_t pid) const {
+  if (!c_.options.keep_numbers)
+    return cannot_restore("it has files whose signals go to a number",
+                          "restore it with its numbers");
+  const auto numbers = c_.image.pids.numbers(c_.image.pids.index(pid));
+  const std::size_t level = c_.image.pids.depth(c_.forest.pid[leader_]);
+  if (level < numbers.size() && numbers[level] > 0) return numbers[level];
+  return cannot_restore("the signals of a file go to what has no number in its pid namespace");
+}
+
 Status ProcessCompiler::map(const format::ImageVma& v, bool filled) {
   const format::Vma& vma = v.vma;
   std::uint64_t flags = MAP_FIXED_NOREPLACE, fd = kMinusOne, offset = 0;

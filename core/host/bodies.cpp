@@ -45,14 +45,14 @@ std::size_t index_of(const std::vector<ThreadState>& threads, pid_t tid) {
 
 Bodies::~Bodies() = default;
 
-Result<std::unique_ptr<Bodies>> Bodies::gather(FrozenTree& tree) {
+Result<std::unique_ptr<Bodies>> Bodies::gather(FrozenTree& tree, const GatherOptions& options) {
   std::unique_ptr<Bodies> bodies(new Bodies(tree));
-  CKPT_CHECK(bodies->gather_all());
+  CKPT_CHECK(bodies->gather_all(options));
   return bodies;
 }
 
 // From outside first: what stands in the way is known before any process is asked to do anything.
-Status Bodies::gather_all() {
+Status Bodies::gather_all(const GatherOptions& options) {
   for (const ProcessSnapshot& p : tree_.snapshot().processes) {
     if (p.state == ProcState::zombie) continue;
     CKPT_TRY(ProcessState state, gather_outside(p, tree_));
@@ -60,16 +60,21 @@ Status Bodies::gather_all() {
     processes_.push_back(std::move(state));
     anchors_.push_back({new Anchor, new Anchor, new Anchor});
   }
-  obstacles_ = find_obstacles(tree_.snapshot(), processes_);
+  contents_of_files_ = {UnnamedFiles::find(tree_.snapshot(), processes_, options.deleted_limit),
+                        FileOwners::find(tree_.snapshot(), processes_)};
+  obstacles_ = find_obstacles(tree_.snapshot(), processes_, contents_of_files_);
   spaces_ = find_spaces(tree_.snapshot(), processes_, obstacles_);
   if (!obstacles_.empty()) return {};
+  for (const auto& [key, file] : contents_of_files_.unnamed.all()) inodes_[key];
   for (ProcessState& s : processes_) CKPT_CHECK(gather_inside(s));
-  obstacles_ = find_obstacles(tree_.snapshot(), processes_);
+  obstacles_ = find_obstacles(tree_.snapshot(), processes_, contents_of_files_);
   return {};
 }
 
 Status Bodies::complete(core::Process& root) {
   core::for_each_process(root, [&](core::Process& p) {
+    for (const auto& pid : {p.tgid, p.pgrp}) pids_[pid->nr_at(0)] = pid;
+    for (const core::Task& task : p.threads) pids_[task.pid->nr_at(0)] = task.pid;
     const auto found = process_of_.find(p.living_thread() ? p.living_thread()->pid->nr_at(0) : 0);
     if (found == process_of_.end()) return;
     pid_namespaces_[processes_[found->second].snapshot->ns.pid] = p.ns();
@@ -87,8 +92,18 @@ void Bodies::note_file(const core::Fd& fd, const ProcessState& state) {
   const core::Ref<core::Pipe>& pipe = fd.file->pipe;
   const bool known_pipe = std::any_of(pipes_.begin(), pipes_.end(),
                                       [&](const PipeEnd& end) { return end.pipe == pipe; });
-  if (pipe && fd.file->type == format::kFilePipe && !known_pipe)
+  const bool is_pipe = fd.file->type == format::kFilePipe || fd.file->type == format::kFileFifo;
+  if (pipe && is_pipe && (fd.file->flags & O_PATH) == 0 && !known_pipe)
     pipes_.push_back({pipe, state.threads.front().tid, fd.fd});
+  const core::Inode* const file_inode = fd.file->inode.get();
+  if (const auto inode =
+          file_inode ? inodes_.find({file_inode->dev, file_inode->ino}) : inodes_.end();
+      inode != inodes_.end()) {
+    auto& files = inode->second.files;
+    if (std::find(files.begin(), files.end(), fd.file) == files.end()) files.push_back(fd.file);
+  }
+  if (const FileOwner* const owner = contents_of_files_.owners.at(state.snapshot->pid, fd.fd))
+    file_owners_.emplace_back(fd.file, owner);
   const auto inside = std::find_if(state.descriptors.begin(), state.descriptors.end(),
                                    [&](const DescriptorState& d) { return d.fd == fd.fd; });
   const bool known = std::any_of(file_states_.begin(), file_states_.end(),
@@ -98,7 +113,8 @@ void Bodies::note_file(const core::Fd& fd, const ProcessState& state) {
 }
 
 std::uint64_t Bodies::features() const {
-  return format::kFeatureMemory | (spaces_.all.empty() ? 0 : std::uint64_t{format::kFeatureSpaces});
+  return format::kFeatureMemory | (inodes_.empty() ? 0 : std::uint64_t{format::kFeatureInodes}) |
+         (spaces_.all.empty() ? 0 : std::uint64_t{format::kFeatureSpaces});
 }
 
 void Bodies::write_platform(format::RecordSink& out, const core::ObjHash& objhash) {
@@ -154,6 +170,9 @@ void Bodies::write_mm(format::RecordSink& out, std::size_t process, core::ObjHas
       bool is_new = false;
       vma.ino_objref = objhash.lookup_add(*shared.anchor, &is_new);
       vma.dev = vma.ino = 0;
+    } else if (const auto inode = inodes_.find({vma.dev, vma.ino}); inode != inodes_.end()) {
+      bool is_new = false;
+      vma.ino_objref = objhash.lookup_add(*inode->second.anchor, &is_new);
     }
     out.record(RecordType::vma, vma);
     if (vma.vma_type == format::kVmaFile || vma.vma_type == format::kVmaShmFile)
@@ -246,7 +265,32 @@ Status Bodies::read_pipe(PipeEnd& end) {
   return {};
 }
 
-Status Bodies::write_contents(format::RecordSink& out, const core::ObjHash& objhash) {
+void Bodies::write_owners(format::RecordSink& out, const core::ObjHash& objhash) const {
+  for (const auto& [file, owner] : file_owners_) {
+    format::FileOwner record = owner->record;
+    record.file_objref = objhash.lookup(*file);
+    const auto pid = pids_.find(owner->owner);
+    if (pid != pids_.end()) record.owner = objhash.lookup(*pid->second);
+    out.record(RecordType::file_owner, record);
+  }
+}
+
+void Bodies::write_inodes(format::RecordSink& out, core::ObjHash& objhash) {
+  for (const auto& [key, inode] : inodes_) {
+    const UnnamedFile& unnamed = *contents_of_files_.unnamed.at(key.first, key.second);
+    bool is_new = false;
+    format::Inode record = unnamed.inode;
+    record.objref = objhash.lookup_add(*inode.anchor, &is_new);
+    record.nr_files = static_cast<std::uint32_t>(inode.files.size());
+    std::vector<format::s32le> files(inode.files.size());
+    for (std::size_t i = 0; i < files.size(); ++i) files[i] = objhash.lookup(*inode.files[i]);
+    out.record(RecordType::inode, record);
+    out.text(RecordType::file_name, unnamed.name);
+    write_array(out, files);
+  }
+}
+
+Status Bodies::write_contents(format::RecordSink& out, core::ObjHash& objhash) {
   for (const PipeEnd& end : pipes_) {
     format::PipeSize size{};
     size.pipe_objref = objhash.lookup(*end.pipe);
@@ -259,6 +303,8 @@ Status Bodies::write_contents(format::RecordSink& out, const core::ObjHash& objh
     out.record(RecordType::file_state, state);
     write_array(out, image->watches);
   }
+  write_inodes(out, objhash);
+  write_owners(out, objhash);
   out.new_frame();
   PageWriter writer;
   std::vector<PageRange> ranges;
@@ -277,6 +323,13 @@ Status Bodies::write_contents(format::RecordSink& out, const core::ObjHash& objh
     CKPT_TRY(Descriptor file, open_shared(shared.pid, *shared.mapping));
     CKPT_CHECK(writer.collect(objhash.lookup(*shared.anchor), file.get(),
                               shared_contents(file, shared.size)));
+    files.push_back(std::move(file));
+  }
+  for (const auto& [key, inode] : inodes_) {
+    const UnnamedFile& unnamed = *contents_of_files_.unnamed.at(key.first, key.second);
+    CKPT_TRY(Descriptor file, unnamed.open());
+    CKPT_CHECK(writer.collect(objhash.lookup(*inode.anchor), file.get(),
+                              shared_contents(file, unnamed.inode.size), unnamed.inode.size));
     files.push_back(std::move(file));
   }
   pages_ = writer.pages();

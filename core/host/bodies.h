@@ -3,13 +3,19 @@
 
 #include "core/checkpoint.h"
 #include "core/host/spaces.h"
+#include "core/host/contents.h"
 
 namespace ckpt::host {
+
+struct GatherOptions {
+  std::uint64_t deleted_limit = 64ULL << 20;  // bytes of a deleted file, holes not counted
+};
 
 class Bodies : public core::TaskBodies {
  public:
   // `tree` stays frozen as long as this lives.
-  static Result<std::unique_ptr<Bodies>> gather(FrozenTree& tree);
+  static Result<std::unique_ptr<Bodies>> gather(FrozenTree& tree,
+                                                const GatherOptions& options = {});
   ~Bodies() override;
 
   [[nodiscard]] const std::vector<Obstacle>& obstacles() const { return obstacles_; }
@@ -24,7 +30,7 @@ class Bodies : public core::TaskBodies {
   void fill(const core::Task& task, format::Task& record) override;
   void write_task(format::RecordSink& out, const core::Task& task, core::ObjHash& objhash,
                   format::TaskObjs& objs) override;
-  Status write_contents(format::RecordSink& out, const core::ObjHash& objhash) override;
+  Status write_contents(format::RecordSink& out, core::ObjHash& objhash) override;
 
  private:
   // Something with an objref and nothing else.
@@ -42,12 +48,14 @@ class Bodies : public core::TaskBodies {
     std::uint32_t capacity = 0;  // bytes, once it has been read
   };
   explicit Bodies(FrozenTree& tree) : tree_(tree) {}
-  Status gather_all();
+  Status gather_all(const GatherOptions& options);
   void note_file(const core::Fd& fd, const ProcessState& state);
   void write_mm(format::RecordSink& out, std::size_t process, core::ObjHash& objhash);
   std::int32_t write_cred(format::RecordSink& out, const format::ImageCred& cred,
                           core::ObjHash& objhash);
   static Status read_pipe(PipeEnd& end);
+  void write_owners(format::RecordSink& out, const core::ObjHash& objhash) const;
+  void write_inodes(format::RecordSink& out, core::ObjHash& objhash);
 
   FrozenTree& tree_;
   std::vector<ProcessState> processes_;
@@ -57,10 +65,18 @@ class Bodies : public core::TaskBodies {
   std::map<pid_t, std::size_t> process_of_;                           // by the pid of any thread
   std::vector<std::array<core::Ref<Anchor>, 3>> anchors_;             // mm, sighand, signal
   std::map<std::pair<std::uint64_t, std::uint64_t>, Shared> shared_;  // by device and inode
+  Contents contents_of_files_;
+  struct Inode {
+    core::Ref<Anchor> anchor = new Anchor;
+    std::vector<core::Ref<core::File>> files;
+  };
+  std::map<UnnamedFiles::Key, Inode> inodes_;                         // all unnamed files
   std::map<std::string, core::Ref<Anchor>> creds_;                    // by their bytes
   std::vector<PipeEnd> pipes_;                                        // one end of each
   // The insides of files, each once.
   std::vector<std::pair<core::Ref<core::File>, const format::ImageFileState*>> file_states_;
+  std::vector<std::pair<core::Ref<core::File>, const FileOwner*>> file_owners_;
+  std::map<pid_t, core::Ref<core::Pid>> pids_;  // of the tree's threads, processes and groups
   std::uint64_t pages_ = 0, contents_ = 0;
 };
 

@@ -14,6 +14,8 @@
 #include <map>
 #include <set>
 
+#include "core/host/contents.h"
+#include "core/host/openers.h"
 #include "core/host/page_scan.h"
 #include "core/host/proc_fs.h"
 #include "core/host/process_state.h"
@@ -24,8 +26,6 @@ namespace ckpt::host {
 
 namespace {
 
-constexpr std::uint32_t kAsync = 020000;  // O_ASYNC
-
 // Codes of VmFlags that say nothing that would have to be restored, or that the image holds.
 const std::set<std::string_view> kHarmlessFlags = {"rd", "wr", "ex", "sh", "mr", "mw", "me", "ms",
                                                    "gd", "lo", "dc", "de", "ac", "nr", "wf", "dd",
@@ -33,8 +33,9 @@ const std::set<std::string_view> kHarmlessFlags = {"rd", "wr", "ex", "sh", "mr",
 
 class Finder {
  public:
-  Finder(const TreeSnapshot& snapshot, const std::vector<ProcessState>& processes)
-      : snapshot_(snapshot), processes_(processes) {}
+  Finder(const TreeSnapshot& snapshot, const std::vector<ProcessState>& processes,
+         const Contents& contents)
+      : snapshot_(snapshot), processes_(processes), contents_(contents) {}
 
   std::vector<Obstacle> run() {
     for (const ProcessSnapshot& p : snapshot_.processes) {
@@ -114,10 +115,10 @@ class Finder {
       add(p, object, "is System V shared memory", "");
     } else if (v.vma.vma_type == format::kVmaFile || v.vma.vma_type == format::kVmaShmFile) {
       struct stat st {};
-      if (m.deleted)
-        add(p, object, "the file was deleted", "");
-      else if (v.vma.ino == 0)
+      if (v.vma.ino == 0)
         add(p, object, "the mapped file cannot be reached", "be root");
+      else if (m.deleted)
+        mapped_unnamed(p, object, v, m);
       else if (::stat(m.name.c_str(), &st) != 0 || st.st_ino != v.vma.ino || st.st_dev != v.vma.dev)
         add(p, object, "its name is another file's now", "");
       else if (!S_ISREG(st.st_mode))
@@ -134,19 +135,45 @@ class Finder {
       if (!kHarmlessFlags.contains(flag)) add(p, object, "has the flag '" + flag + "'", "");
   }
 
+  // The kernel would refuse what it has permitted before the file was sealed.
+  void mapped_unnamed(const ProcessSnapshot& p, const std::string& object,
+                      const format::ImageVma& v, const Mapping& m) {
+    constexpr std::uint32_t kFutureWrite = 0x10;  // F_SEAL_FUTURE_WRITE
+    const UnnamedFile* const file = unnamed(p, object, v.vma.dev, v.vma.ino);
+    if (file && m.shared && m.has("mw") && (file->inode.seals & kFutureWrite) != 0)
+      add(p, object, "may be written to in spite of its file's seal F_SEAL_FUTURE_WRITE", "");
+  }
+
+  const UnnamedFile* unnamed(const ProcessSnapshot& p, const std::string& object, std::uint64_t dev,
+                             std::uint64_t ino) {
+    const UnnamedFile* const file = contents_.unnamed.at(dev, ino);
+    if (!file)
+      add(p, object, "is of no regular file", "");
+    else if (!file->why.empty())
+      add(p, object, file->why, file->hint);
+    return file;
+  }
+
   void file(const ProcessState& s, const FdEntry& fd) {
     const ProcessSnapshot& p = *s.snapshot;
     const OpenFile& f = snapshot_.files[fd.file];
     const std::string object = "fd " + std::to_string(fd.fd) + " " + f.link;
-    if ((f.flags & kAsync) != 0) add(p, object, "asks for signals (O_ASYNC)", "");
+    if (const FileOwner* const owner = contents_.owners.at(p.pid, fd.fd);
+        owner && !owner->why.empty())
+      add(p, object, owner->why, owner->hint);
     if (f.lease) add(p, object, "holds a lease, or a lock of an unknown kind", "");
     switch (f.type) {
       case FdType::regular:
+      case FdType::memfd:
+        if (f.deleted) unnamed(p, object, f.dev, f.ino);
+        return;
       case FdType::directory:
-        if (f.deleted) add(p, object, "was deleted; its contents are not in an image yet", "");
+        if (f.deleted) add(p, object, "was deleted", "");
         return;
       case FdType::pipe:
         return pipe(p, fd, f, object);
+      case FdType::fifo:
+        return fifo(p, f, object);
       case FdType::tty:
         if (major(f.rdev) == 5 && minor(f.rdev) == 2)
           add(p, object, "is the master of a pseudoterminal", "dump what runs in it");
@@ -188,6 +215,21 @@ class Finder {
     }
   }
 
+  void fifo(const ProcessSnapshot& p, const OpenFile& f, const std::string& object) {
+    struct stat st {};
+    if (f.deleted) return add(p, object, "was deleted", "");
+    if (::stat(f.path.c_str(), &st) != 0 || st.st_ino != f.ino || st.st_dev != f.dev)
+      return add(p, object, "its name is another file's now", "");
+    if ((f.flags & O_PATH) != 0) return;
+    if ((f.flags & O_DIRECT) != 0) add(p, object, "is a pipe of packets", "");
+    if (!fifo_openers_) fifo_openers_ = fifo_openers_outside(snapshot_);
+    const auto other = fifo_openers_->find({f.dev, f.ino});
+    if (other != fifo_openers_->end())
+      add(p, object,
+          "process " + std::to_string(other->second) + " outside of the tree has it open, too",
+          "end that one, or dump a tree that holds both");
+  }
+
   // Both ends in the tree, or nobody at the other end at all.
   void pipe(const ProcessSnapshot& p, const FdEntry& fd, const OpenFile& f,
             const std::string& object) {
@@ -227,14 +269,18 @@ class Finder {
 
   const TreeSnapshot& snapshot_;
   const std::vector<ProcessState>& processes_;
+  const Contents& contents_;
+  // All of /proc is read for it, so only if there is a FIFO.
+  std::optional<std::map<std::pair<std::uint64_t, std::uint64_t>, pid_t>> fifo_openers_;
   std::vector<Obstacle> found_;
 };
 
 }  // namespace
 
 std::vector<Obstacle> find_obstacles(const TreeSnapshot& snapshot,
-                                     const std::vector<ProcessState>& processes) {
-  return Finder(snapshot, processes).run();
+                                     const std::vector<ProcessState>& processes,
+                                     const Contents& contents) {
+  return Finder(snapshot, processes, contents).run();
 }
 
 }  // namespace ckpt::host

@@ -125,8 +125,13 @@ std::vector<PageRange> shared_contents(const Descriptor& file, std::uint64_t siz
     if (data < 0) break;
     const off_t hole = ::lseek(file.get(), data, SEEK_HOLE);
     if (hole < 0) break;
-    out.push_back({static_cast<std::uint64_t>(data) & ~(kPage - 1),
-                   (static_cast<std::uint64_t>(hole) + kPage - 1) & ~(kPage - 1)});
+    const std::uint64_t begin = static_cast<std::uint64_t>(data) & ~(kPage - 1),
+                        end = (static_cast<std::uint64_t>(hole) + kPage - 1) & ~(kPage - 1);
+    // Blocks of some file systems are smaller than pages.
+    if (!out.empty() && begin < out.back().end)
+      out.back().end = end;
+    else
+      out.push_back({begin, end});
     at = hole;
   }
   return out;

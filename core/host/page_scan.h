@@ -25,8 +25,9 @@ class PageScanner {
   Descriptor fd_;
 };
 
-// Everything in the shared memory behind a mapping: [offset, end) ranges with contents, and a file
-// to read them from. errno as open(2)'s of /proc/PID/map_files.
+// Everything in the shared memory behind a mapping, or in any other file: [offset, end) ranges of
+// whole pages with contents, and a file to read them from. errno as open(2)'s of
+// /proc/PID/map_files.
 Result<Descriptor> open_shared(pid_t pid, const Mapping& mapping);
 std::vector<PageRange> shared_contents(const Descriptor& file, std::uint64_t size);
 

@@ -43,6 +43,14 @@ bool is_zero(std::span<const std::byte> page) {
 
 }  // namespace
 
+// The end of a file lies within a page.
+Status PageWriter::read(const Space& space, std::uint64_t address, std::span<std::byte> out) {
+  const std::uint64_t left = space.length > address ? space.length - address : 0;
+  const auto there = out.first(std::min<std::uint64_t>(out.size(), left));
+  std::fill(out.begin() + static_cast<std::ptrdiff_t>(there.size()), out.end(), std::byte{0});
+  return read_fully(space.file, address, there);
+}
+
 PageWriter::PageWriter() : hash_(draw_secret()), buffer_(kBuffer) {}
 
 void PageWriter::add(std::uint32_t space, std::uint64_t address, std::span<const std::byte> page) {
@@ -57,14 +65,15 @@ void PageWriter::add(std::uint32_t space, std::uint64_t address, std::span<const
   places_.push_back({address, space, content});
 }
 
-Status PageWriter::collect(std::int32_t objref, int file, std::span<const PageRange> ranges) {
+Status PageWriter::collect(std::int32_t objref, int file, std::span<const PageRange> ranges,
+                           std::uint64_t length) {
   const auto space = static_cast<std::uint32_t>(spaces_.size());
-  spaces_.push_back({objref, file});
+  spaces_.push_back({objref, file, length});
   for (const PageRange& range : ranges)
     for (std::uint64_t at = range.begin; at < range.end;) {
       const auto piece =
           std::span(buffer_).first(std::min<std::uint64_t>(range.end - at, buffer_.size()));
-      CKPT_CHECK(read_fully(file, at, piece));
+      CKPT_CHECK(read(spaces_.back(), at, piece));
       for (std::size_t i = 0; i < piece.size(); i += kPageSize)
         add(space, at + i, piece.subspan(i, kPageSize));
       at += piece.size();
@@ -119,12 +128,12 @@ Status PageWriter::write_pages(format::RecordSink& out, std::uint32_t first, std
            first_[first + i + n].address == place.address + n * kPageSize)
       ++n;
     const auto piece = std::span(buffer_).first(n * kPageSize);
-    const Status read = read_fully(spaces_[place.space].file, place.address, piece);
-    if (read.has_error()) {
+    const Status done = read(spaces_[place.space], place.address, piece);
+    if (done.has_error()) {
       // The record was begun: it gets its bytes, and the dump fails.
       std::fill(piece.begin(), piece.end(), std::byte{0});
       for (; i < count; ++i) out.append(piece.data(), kPageSize);
-      return read;
+      return done;
     }
     out.append(piece.data(), piece.size());
     i += n;

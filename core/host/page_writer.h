@@ -15,9 +15,10 @@ namespace ckpt::host {
 class PageWriter {
  public:
   PageWriter();
-  // Of one mapping or shared memory (no reference goes over its bounds): `file` reads it, at its
-  // addresses or offsets, and lives until write().
-  Status collect(std::int32_t objref, int file, std::span<const PageRange> ranges);
+  // Of one mapping, shared memory or file (no reference goes over its bounds): `file` reads it, at
+  // its addresses or offsets, and lives until write(). Behind `length` it is zero.
+  Status collect(std::int32_t objref, int file, std::span<const PageRange> ranges,
+                 std::uint64_t length = ~0ULL);
   Status write(format::RecordSink& out);
 
   [[nodiscard]] std::uint64_t pages() const { return pages_; }            // collected
@@ -32,10 +33,12 @@ class PageWriter {
   struct Space {
     std::int32_t objref;
     int file;
+    std::uint64_t length;
   };
   struct Hasher {
     std::size_t operator()(const format::Hash128& h) const { return h.low; }
   };
+  static Status read(const Space& space, std::uint64_t address, std::span<std::byte> out);
   void add(std::uint32_t space, std::uint64_t address, std::span<const std::byte> page);
   void write_refs(format::RecordSink& out, std::span<const Place> places, std::uint32_t first,
                   std::uint32_t count) const;

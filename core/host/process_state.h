@@ -63,8 +63,10 @@ Result<format::ImageCred> parse_credentials(std::string_view status_text);
 // errno ETIMEDOUT if one stays there for 5 seconds.
 Status remove_mapping(pid_t pid, std::uint64_t begin, std::uint64_t size);
 
+struct Contents;
 // Everything in the tree that an image cannot hold yet, or that a restore could not bring back.
 std::vector<Obstacle> find_obstacles(const TreeSnapshot& snapshot,
-                                     const std::vector<ProcessState>& processes);
+                                     const std::vector<ProcessState>& processes,
+                                     const Contents& contents);
 
 }  // namespace ckpt::host

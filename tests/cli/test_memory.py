@@ -115,6 +115,29 @@ class Dump(Live):
         out = self.ckpt("diff", "a.ckpt", "b.ckpt").out
         self.assertIn("state: running", out)
 
+    def test_diff_of_a_deleted_file(self):
+        p = self.python("import signal\nf = open('gone', 'wb', buffering=0)\nos.remove('gone')\n"
+                        "f.write(b'1')\n"
+                        "signal.signal(signal.SIGUSR1, lambda *_: os.pwrite(f.fileno(), b'2', 0))")
+        for name in ("a.ckpt", "b.ckpt"):
+            self.ok("dump", "--pid", p.pid, "--leave-running", "-o", name)
+            os.kill(p.pid, signal.SIGUSR1)
+            deadline = time.monotonic() + 60
+            while os.pread(self.gone(p), 1, 0) != b"2":
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.01)
+        out = self.ckpt("diff", "a.ckpt", "b.ckpt").out
+        self.assertRegex(out, r"fd \d+: contents: 1 bytes.*others, 1 bytes")
+
+    def gone(self, p):
+        for fd in os.listdir(f"/proc/{p.pid}/fd"):
+            path = f"/proc/{p.pid}/fd/{fd}"
+            if os.readlink(path).endswith("/gone (deleted)"):
+                opened = os.open(path, os.O_RDONLY)
+                self.addCleanup(os.close, opened)
+                return opened
+        return self.fail("it is not open")
+
     def test_no_memory(self):
         p = self.python("import socket\ns = socket.socket()")
         self.ok("dump", "--pid", p.pid, "--no-memory", "--leave-running", "-o", "t.ckpt")
@@ -123,10 +146,10 @@ class Dump(Live):
 
 
 class Refused(Live):
-    def refused(self, says, code="", **options):
+    def refused(self, says, code="", dump=(), **options):
         """All obstacles are named, the process goes on, and nothing is written."""
-        p = self.python(code, **options)
-        done = self.ckpt("dump", "--pid", p.pid, "-o", "t.ckpt")
+        p = self.process = self.python(code, **options)
+        done = self.ckpt("dump", "--pid", p.pid, "-o", "t.ckpt", *dump)
         self.assertEqual(done.code, 1, done.err)
         self.assertRegex(done.err, says)
         self.assertIn(f"process {p.pid} (python", done.err)
@@ -136,8 +159,9 @@ class Refused(Live):
 
     def test_all_at_once(self):
         done = self.refused("3 obstacles", "import socket\na = socket.socket()\n"
-                            "b = os.pidfd_open(os.getpid())\nc = os.memfd_create('x')")
-        for what in ("socket", "pidfd", "memfd"):
+                            "b = os.pidfd_open(os.getpid())\nimport ctypes\n"
+                            "c = ctypes.CDLL(None).inotify_init()")
+        for what in ("socket", "pidfd", "inotify"):
             self.assertRegex(done.err, rf"not checkpointable: process .*fd \d+ .*type {what}")
 
     def test_socket(self):
@@ -158,19 +182,76 @@ class Refused(Live):
     def test_packets(self):
         self.refused("pipe of packets", "a = os.pipe2(os.O_DIRECT)")
 
-    def test_deleted_file(self):
-        self.refused("was deleted", "f = open('gone', 'w')\nos.remove('gone')")
+    def test_fifo_of_others(self):
+        os.mkfifo(self.path("fifo"))
+        fd = os.open(self.path("fifo"), os.O_RDWR)
+        self.addCleanup(os.close, fd)
+        self.refused(f"fifo: process {os.getpid()} outside of the tree has it open",
+                     "f = os.open('fifo', os.O_WRONLY)")
 
-    def test_deleted_mapping(self):
-        self.refused("the file was deleted", "import mmap\nf = open('gone', 'w+')\nf.write('x' * 5000)\n"
-                     "f.flush()\nm = mmap.mmap(f.fileno(), 4096)\nos.remove('gone')\nf.close()")
+    def test_fifo_without_name(self):
+        os.mkfifo(self.path("fifo"))
+        self.refused("fifo .*was deleted", "f = os.open('fifo', os.O_RDWR)\nos.remove('fifo')")
+
+    def test_large_deleted_file(self):
+        """Only what is no hole counts."""
+        code = "f = open('gone', 'wb')\nos.remove('gone')\nf.write(b'x' * 300000)\n" \
+               "f.seek(1 << 30)\nf.write(b'y')\nf.flush()"
+        done = self.refused(r"fd \d+ .*gone \(deleted\): was deleted, and holds 3\d{5} bytes", code,
+                            dump=["--deleted-limit", "200K"])
+        self.assertIn("--deleted-limit 1M takes them", done.err)
+        p = self.python(code)
+        self.ok("dump", "--pid", p.pid, "--deleted-limit", "1M", "-o", "t.ckpt")
+        self.assertLess(os.path.getsize(self.path("t.ckpt")), 4 << 20)
+
+    def test_large_deleted_mapping(self):
+        self.refused("mapping .*was deleted, and holds 8192 bytes",
+                     "import mmap\nf = open('gone', 'w+')\nf.write('x' * 5000)\n"
+                     "f.flush()\nm = mmap.mmap(f.fileno(), 4096)\nos.remove('gone')\nf.close()",
+                     dump=["--deleted-limit", "8191"])
+
+    def test_deleted_hard_link(self):
+        self.refused("was deleted, but has another name",
+                     "f = open('gone', 'w')\nos.link('gone', 'other')\nos.remove('gone')")
+
+    def test_leased_deleted_file(self):
+        """The lease is not broken by a look at the file."""
+        self.refused("holds a lease", "import fcntl, signal\nf = open('leased', 'w')\n"
+                     "signal.signal(signal.SIGIO, lambda *_: print('broken', flush=True))\n"
+                     "fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK)\nos.remove('leased')")
+        with open(self.process.out, encoding="utf-8") as f:
+            self.assertEqual(f.read(), "up\n")
+
+    def test_secret_memory(self):
+        import ctypes
+        if ctypes.CDLL(None).syscall(447, 0x80000) < 0:
+            self.skipTest("needs memfd_secret(2)")
+        self.refused(r"/secretmem \(deleted\): is of no file system that is mounted",
+                     "import ctypes\nctypes.CDLL(None).syscall(447, 0)")
+
+    def test_memory_of_no_file_system(self):
+        """The ring of io_setup(2) is mapped under a name of its own."""
+        self.refused(r"mapping .*\[aio\]: is of no regular file", "import ctypes\n"
+                     "r = ctypes.c_ulong(0)\nassert ctypes.CDLL(None).syscall(206, 8, ctypes.byref(r)) == 0")
+
+    def test_seal_that_came_later(self):
+        self.refused("in spite of its file's seal", "import fcntl, mmap\nf = os.memfd_create('x', 2)\n"
+                     "os.truncate(f, 4096)\nm = mmap.mmap(f, 4096)\nfcntl.fcntl(f, 1033, 0x10)")
 
     def test_lease(self):
         self.refused("holds a lease", "import fcntl\nf = open('leased', 'w')\n"
                      "fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK)")
 
     def test_async(self):
-        self.refused("O_ASYNC", "import fcntl\na, b = os.pipe()\nfcntl.fcntl(a, fcntl.F_SETFL, os.O_ASYNC)")
+        self.refused(f"its signals go to process {os.getpid()} outside of the tree",
+                     "import fcntl\na, b = os.pipe()\nfcntl.fcntl(a, fcntl.F_SETOWN, os.getppid())")
+
+    def test_async_of_another_user(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root to become another user")
+        self.refused("its signals were asked for by user 0",
+                     "import ctypes, fcntl\nlibc = ctypes.CDLL(None)\na, b = os.pipe()\n"
+                     "fcntl.fcntl(a, fcntl.F_SETOWN, os.getpid())\nos.setuid(65534)\nlibc.prctl(4, 1)")
 
     def test_seccomp(self):
         self.refused("seccomp", "import ctypes\nlibc = ctypes.CDLL(None)\n"

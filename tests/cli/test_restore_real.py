@@ -48,12 +48,51 @@ if os.fork() == 0:
 os.wait()
 """
 
+# Two processes with a deleted file, whose offset they share, and the memory of a memfd.
+NAMELESS = """
+import mmap, os, sys, time
+f = open('gone', 'w+b', buffering=0)
+os.remove('gone')
+counter = os.memfd_create('counter')
+os.truncate(counter, 4096)
+m = mmap.mmap(counter, 4096)
+child = os.fork()
+while not os.path.exists('stop'):
+    n = int.from_bytes(m[:8], 'little')
+    if child == 0:
+        f.write(b'%d\\n' % (n + 1))
+        m[:8] = (n + 1).to_bytes(8, 'little')
+    else:
+        with open('out', 'a') as out:
+            print(n, file=out)
+    time.sleep(0.02)
+if child == 0:
+    os._exit(0)
+os.wait()
+n = int.from_bytes(m[:8], 'little')
+text = b''.join(b'%d\\n' % (i + 1) for i in range(n))
+sys.exit(7 if f.tell() == len(text) and os.pread(f.fileno(), 1 << 20, 0) == text else 8)
+"""
+
+
+# It never has SIGCHLD pending, which tells of a number.
+ALONE = ("python3", "-c", """
+import os, sys, time
+i, pid = 0, os.getpid()
+while not os.path.exists('stop'):
+    i += 1
+    with open('out', 'a') as out:
+        print(i, pid, file=out)
+    time.sleep(0.02)
+sys.exit(7)
+""")
+
 
 class Real(RealCase):
     def test_shell_goes_on_and_its_status_is_ours(self):
         for place in ([], ["--here"], ["--no-pids"]):
             with self.subTest(place=place):
-                self.dumped(self.start("sh", "-c", COUNT))
+                self.dumped(self.start(*(ALONE if place == ["--no-pids"] else ("sh", "-c", COUNT))))
                 p = self.restore("i.ckpt", *place)
                 self.grows()
                 self.stop()
@@ -139,6 +178,47 @@ class Real(RealCase):
         self.stop()
         self.assertEqual(p.wait(timeout=30), 7)
         self.counts()
+
+    def test_files_without_names(self):
+        self.dumped(self.start("python3", "-c", NAMELESS))
+        shown = self.ok("inspect", "--fds", "i.ckpt").out
+        self.assertRegex(shown, r"/gone \(deleted, [0-9]+ bytes in the image\)")
+        self.assertIn("/memfd:counter (deleted, 4.1 kB in the image)", shown)
+        self.assertIn("nothing would go wrong", self.ok("restore", "--plan", "i.ckpt").out)
+        for place in (["--here"], []):
+            p = self.restore("i.ckpt", *place)
+            self.grows()
+            self.stop()
+            self.assertEqual(p.wait(timeout=30), 7)
+            os.remove(self.path("stop"))
+
+    def test_a_deleted_file_whose_directory_is_gone(self):
+        os.mkdir(self.path("d"))
+        self.dumped(self.start("sh", "-c", "exec 7>d/gone; rm d/gone; echo kept >&7; " + COUNT))
+        os.rmdir(self.path("d"))
+        self.assertRegex(self.ok("restore", "--plan", "i.ckpt").out,
+                         r"d/gone: without a name .*it will be in memory.*No such file")
+        p = self.restore("i.ckpt")
+        self.assertRegex(self.said(), r"the deleted file .*d/gone is in memory now: .*No such file")
+        self.grows()
+        self.stop()
+        self.assertEqual(p.wait(timeout=30), 7)
+
+    def test_fifo(self):
+        os.mkfifo(self.path("fifo"))
+        self.dumped(self.start("sh", "-c", "exec 7<>fifo; echo waits >&7; " +
+                               COUNT.replace("exit 7", "read x <&7; [ $x = waits ] && exit 7")))
+        self.assertRegex(self.ok("inspect", "--fds", "i.ckpt").out, r"(?m)^ +7 .* fifo .*/fifo")
+        fd = os.open(self.path("fifo"), os.O_RDONLY | os.O_NONBLOCK)
+        self.fails(125, "restore", "i.ckpt", says="fifo: another process has it open")
+        os.close(fd)
+        fd = os.open(self.path("fifo"), os.O_RDWR)
+        self.fails(125, "restore", "i.ckpt", says="fifo: another process has it open")
+        os.close(fd)
+        p = self.restore("i.ckpt")
+        self.grows()
+        self.stop()
+        self.assertEqual(p.wait(timeout=30), 7)
 
     def test_detach(self):
         self.dumped(self.start("sh", "-c", COUNT))

@@ -45,7 +45,7 @@ PageRef ref(std::int32_t objref, std::uint64_t address, std::uint32_t first, std
 void process_objects(ImageBuilder& b, RecordSink& out) {
   b.objref(kObjMm, 5);
   Mm mm{};
-  mm.map_count = 3;
+  mm.map_count = 4;
   mm.vdso = 0x7fff0000;
   out.record(R::mm, mm);
   out.text(R::string, "/bin/true");
@@ -53,6 +53,7 @@ void process_objects(ImageBuilder& b, RecordSink& out) {
   vma(out, kVmaFile, 0x1000, 0x3000);
   vma(out, kVmaAnon, 0x3000, 0x8000);
   vma(out, kVmaShmAnon, 0x9000, 0xb000, 6);
+  vma(out, kVmaFile, 0xb000, 0xc000, 20);
 
   b.objref(kObjSighand, 7);
   Sighand sighand{};
@@ -111,13 +112,33 @@ void contents(RecordSink& out) {
   state.nr_watches = 1;
   out.record(R::file_state, state);
   bytes(out, sizeof(EpollWatch));
+  Inode inode{};
+  inode.objref = 20;
+  inode.kind = kInodeMemfd;
+  inode.size = 0x1001;
+  inode.nr_files = 1;
+  out.record(R::inode, inode);
+  out.text(R::file_name, "m");
+  const s32le file = 11;
+  out.record(R::buffer, &file, sizeof file);
+  inode.objref = 21;
+  inode.kind = kInodeDeleted;
+  inode.nr_files = 0;
+  out.record(R::inode, inode);
+  out.text(R::file_name, "/gone");
+  bytes(out, 0);
+  FileOwner owner{};
+  owner.file_objref = 11;
+  owner.owner = 1;
+  owner.signal = 64;
+  out.record(R::file_owner, owner);
   out.new_frame();
   Pgarr pages{};
   pages.nr_pages = 2;
-  pages.nr_refs = 4;
+  pages.nr_refs = 5;
   out.record(R::pgarr, pages);
   const PageRef refs[] = {ref(5, 0x3000, 0, 2), ref(5, 0x2000, 1, 1), ref(5, 0x1000, kZeroPages, 1),
-                          ref(6, 0x1000, 0, 1)};
+                          ref(6, 0x1000, 0, 1), ref(20, 0x1000, 1, 1)};
   out.record(R::buffer, refs, sizeof refs);
   out.begin(R::buffer, 2 * kPageSize);
   const Bytes a(kPageSize, std::byte{'a'}), b(kPageSize, std::byte{'b'});
@@ -133,7 +154,7 @@ void contents(RecordSink& out) {
 // A single process with one page of every kind, and a pipe.
 void memory_image(RecordSink& out) {
   ImageBuilder b(out);
-  b.head(kModeSubtree, kFeatureMemory | kFeatureFiles | kFeaturePipes | kFeatureSpaces);
+  b.head(kModeSubtree, kFeatureMemory | kFeatureFiles | kFeaturePipes | kFeatureInodes | kFeatureSpaces);
   b.pids({{100}});
   b.tree({ImageBuilder::entry(1, kRefInvisible, 1, 1, 1)});
   b.pid_ns(4, 0, 0);
@@ -222,7 +243,7 @@ const Damage kDamages[] = {
     {"no number of pages", [](auto& r) { after(r, R::platform).resize(100); }},
     {"does not announce memory",
      [](auto& r) {
-       at<Header>(r, R::header).features = kFeatureFiles;
+       at<Header>(r, R::header).features = kFeatureFiles | kFeatureInodes;
        const auto at_platform = r.all.begin() + static_cast<std::ptrdiff_t>(r.find(R::platform));
        r.all.erase(at_platform, r.all.begin() + static_cast<std::ptrdiff_t>(r.find(R::task)));
      }},
@@ -240,7 +261,7 @@ const Damage kDamages[] = {
     {"features",
      [](auto& r) { at<Header>(r, R::header).features = kFeatureMemory | kFeatureFiles; }},
     {"map_count", [](auto& r) { at<Mm>(r, R::mm).map_count = 0xffffffff; }},
-    {"VMA was expected", [](auto& r) { at<Mm>(r, R::mm).map_count = 4; }},
+    {"VMA was expected", [](auto& r) { at<Mm>(r, R::mm).map_count = 5; }},
     {"vdso is not at a page", [](auto& r) { at<Mm>(r, R::mm).vdso = 1; }},
     {"auxiliary vector", [](auto& r) { r.all[r.find(R::mm) + 2].payload.resize(31); }},
     {"0 to 4096", [](auto& r) { r.all[r.find(R::mm) + 2].payload.resize(5000); }},
@@ -251,7 +272,25 @@ const Damage kDamages[] = {
     {"unknown flags", [](auto& r) { at<Vma>(r, R::vma).vm_flags = 1; }},
     {"vm_pgoff", [](auto& r) { at<Vma>(r, R::vma).vm_pgoff = 12; }},
     {"unknown vma_type 7", [](auto& r) { at<Vma>(r, R::vma).vma_type = 7; }},
-    {"no shared memory", [](auto& r) { at<Vma>(r, R::vma).ino_objref = 6; }},
+    {"objref 6 is used twice", [](auto& r) { at<Vma>(r, R::vma, 3).ino_objref = 6; }},
+    {"of anonymous memory", [](auto& r) { at<Vma>(r, R::vma, 1).ino_objref = 20; }},
+    {"has no INODE", [](auto& r) { at<Vma>(r, R::vma).ino_objref = 22; }},
+    {"objref 11 is used twice", [](auto& r) { at<Inode>(r, R::inode, 1).objref = 11; }},
+    {"objref 20 is used twice", [](auto& r) { at<Inode>(r, R::inode, 1).objref = 20; }},
+    {"unknown kind 3", [](auto& r) { at<Inode>(r, R::inode).kind = 3; }},
+    {"a size of", [](auto& r) { at<Inode>(r, R::inode).size = ~0ULL; }},
+    {"more than permissions", [](auto& r) { at<Inode>(r, R::inode).mode = 0100644; }},
+    {"unknown seals", [](auto& r) { at<Inode>(r, R::inode).seals = 64; }},
+    {"unknown seals", [](auto& r) { at<Inode>(r, R::inode, 1).seals = 1; }},
+    {"does not hold 4294967295", [](auto& r) { at<Inode>(r, R::inode).nr_files = ~0U; }},
+    {"objref 5 is no file", [](auto& r) { r.all[r.find(R::inode) + 2].payload[0] = std::byte{5}; }},
+    {"5 is no file", [](auto& r) { at<FileOwner>(r, R::file_owner).file_objref = 5; }},
+    {"unknown type 3", [](auto& r) { at<FileOwner>(r, R::file_owner).type = 3; }},
+    {"11 is no pid object", [](auto& r) { at<FileOwner>(r, R::file_owner).owner = 11; }},
+    {"a signal 65", [](auto& r) { at<FileOwner>(r, R::file_owner).signal = 65; }},
+    {"the image uses",
+     [](auto& r) { at<Header>(r, R::header).features = kFeatureMemory | kFeatureFiles; }},
+    {"beyond the end of a file", [](auto& r) { page_ref(r, 4).address = 0x2000; }},
     {"objref 5 is used twice", [](auto& r) { at<Vma>(r, R::vma, 2).ino_objref = 5; }},
     {"ino_size", [](auto& r) { at<Vma>(r, R::vma, 2).ino_size = 0; }},
     {"nr_actions", [](auto& r) { at<Sighand>(r, R::sighand).nr_actions = 65; }},
@@ -285,7 +324,7 @@ const Damage kDamages[] = {
     {"nr_pages", [](auto& r) { at<Pgarr>(r, R::pgarr).nr_pages = 4097; }},
     {"nr_pages", [](auto& r) { at<Pgarr>(r, R::pgarr).nr_pages = 3; }},
     {"nr_refs", [](auto& r) { at<Pgarr>(r, R::pgarr).nr_refs = 0; }},
-    {"nr_refs", [](auto& r) { at<Pgarr>(r, R::pgarr).nr_refs = 5; }},
+    {"nr_refs", [](auto& r) { at<Pgarr>(r, R::pgarr).nr_refs = 6; }},
     {"empty or unaligned", [](auto& r) { page_ref(r, 0).count = 0; }},
     {"empty or unaligned", [](auto& r) { page_ref(r, 0).address = 0x3001; }},
     {"pages that the array", [](auto& r) { page_ref(r, 0).first = 1; }},
@@ -305,11 +344,11 @@ TEST_CASE("Memory and registers come back, and pages go to their sink", "[format
   Collected pages;
   const auto image = read_image(reader, &pages);
   REQUIRE(image.has_value());
-  CHECK(pages.got == std::vector<std::string>{"5:ab", "5:b", "5:0", "6:a", "5:000"});
+  CHECK(pages.got == std::vector<std::string>{"5:ab", "5:b", "5:0", "6:a", "20:b", "5:000"});
   const ProcessImage& p = image->process;
   REQUIRE(p.mms.size() == 1);
   CHECK(p.mms[0].exe == "/bin/true");
-  REQUIRE(p.mms[0].vmas.size() == 3);
+  REQUIRE(p.mms[0].vmas.size() == 4);
   CHECK(p.mms[0].vmas[0].path == "/bin/true");
   CHECK(p.mms[0].pages == 7);
   CHECK(p.shms.at(0).pages == 1);
@@ -320,6 +359,12 @@ TEST_CASE("Memory and registers come back, and pages go to their sink", "[format
   REQUIRE(p.spaces.size() == 2);
   CHECK(p.spaces[1].nodename == "host");
   CHECK(p.task_spaces.at(0).uts == 2);
+  REQUIRE(p.inodes.size() == 2);
+  CHECK(p.inodes[0].name == "m");
+  CHECK(p.inodes[0].files == std::vector<s32le>{11});
+  CHECK(p.inodes[0].pages == 1);
+  CHECK(p.inodes[1].name == "/gone");
+  CHECK(p.owners.at(0).signal == 64);
   CHECK(p.creds.at(0).groups.size() == 2);
   CHECK(p.pipes.at(0).capacity == 65536);
   CHECK(image->pipe_bufs.at(0).bytes == std::string(10, 'x'));

@@ -1,0 +1,14 @@
+// What the open files of a tree hold beyond what the machine's mirror tells of them.
+#pragma once
+
+#include "core/host/owners.h"
+#include "core/host/unnamed.h"
+
+namespace ckpt::host {
+
+struct Contents {
+  UnnamedFiles unnamed;
+  FileOwners owners;
+};
+
+}  // namespace ckpt::host
