@@ -44,6 +44,8 @@ enum VmaType : std::uint32_t {  // linux-cr's numbers
 enum VmaFlag : std::uint64_t {
   kVmaGrowsDown = 0x100,
   kVmaLocked = 0x2000,
+  kVmaSequential = 0x8000,
+  kVmaRandom = 0x10000,
   kVmaDontFork = 0x20000,
   kVmaNoReserve = 0x200000,
   kVmaWipeOnFork = 0x2000000,
@@ -52,8 +54,9 @@ enum VmaFlag : std::uint64_t {
   kVmaNoHugePage = 0x40000000,
   kVmaMergeable = 0x80000000,
 };
-constexpr std::uint64_t kKnownVmaFlags = 0x100 | 0x2000 | 0x20000 | 0x200000 | 0x2000000 |
-                                         0x4000000 | 0x20000000 | 0x40000000 | 0x80000000;
+constexpr std::uint64_t kKnownVmaFlags = 0x100 | 0x2000 | 0x8000 | 0x10000 | 0x20000 | 0x200000 |
+                                         0x2000000 | 0x4000000 | 0x20000000 | 0x40000000 |
+                                         0x80000000;
 
 // VMA: a mapping. Followed by a FILE_NAME for kVmaFile and kVmaShmFile.
 struct Vma {

@@ -29,7 +29,7 @@ constexpr std::uint32_t kAsync = 020000;  // O_ASYNC
 // Codes of VmFlags that say nothing that would have to be restored, or that the image holds.
 const std::set<std::string_view> kHarmlessFlags = {"rd", "wr", "ex", "sh", "mr", "mw", "me", "ms",
                                                    "gd", "lo", "dc", "de", "ac", "nr", "wf", "dd",
-                                                   "sd", "hg", "nh", "mg", "??", "dw"};
+                                                   "sd", "sr", "rr", "hg", "nh", "mg", "??", "dw"};
 
 class Finder {
  public:
