@@ -159,6 +159,8 @@ Status ProcessCompiler::mappings() {
   for (const format::ImageVma& v : mm_.vmas) CKPT_CHECK(map(v, has_pages(v)));
   CKPT_CHECK(fill());
   for (const format::ImageVma& v : mm_.vmas) advise(v, has_pages(v));
+  if (mm_.mm.def_flags & format::kVmaLocked)
+    p_.call("lock future memory", SYS_mlockall, {MCL_FUTURE});
   return describe_memory();
 }
 

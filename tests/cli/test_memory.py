@@ -165,6 +165,11 @@ class Refused(Live):
         self.refused("the file was deleted", "import mmap\nf = open('gone', 'w+')\nf.write('x' * 5000)\n"
                      "f.flush()\nm = mmap.mmap(f.fileno(), 4096)\nos.remove('gone')\nf.close()")
 
+    def test_shared_tables(self):
+        clone = "import ctypes\nif ctypes.CDLL(None).syscall(56, {} | 17, 0, 0, 0, 0) == 0: time.sleep(1000)"
+        self.refused("CLONE_FILES", clone.format(0x400))
+        self.refused("CLONE_FS", clone.format(0x200))
+
     def test_lease(self):
         self.refused("holds a lease", "import fcntl\nf = open('leased', 'w')\n"
                      "fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK)")

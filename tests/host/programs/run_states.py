@@ -266,7 +266,7 @@ class Run:
             raise Failed("not as it was: " + difference(before, after))
 
     def gone(self, pids):
-        self.until(lambda: all(stat_of(p) is None or stat_of(p)[1] == "X" for p in pids),
+        self.until(lambda: not any(os.path.exists(f"/proc/{p}") for p in pids),
                    "processes outlive their dump")
 
     def go(self):

@@ -115,6 +115,7 @@ double seconds_of(clockid_t clock) {
 }
 
 pid_t fork_with(std::uint64_t flags) {
+  if (flags == 0) return fork();
   clone_args args{};
   args.flags = flags;
   args.exit_signal = (flags & CLONE_PARENT) != 0 ? 0 : SIGCHLD;
@@ -125,25 +126,23 @@ pid_t fork_with(std::uint64_t flags) {
 
 pid_t member(const std::function<Check()>& setup, std::uint64_t flags) {
   int ends[2];
-  const bool shared = (flags & CLONE_FILES) != 0;  // one closes for both
   check(pipe2(ends, O_CLOEXEC) == 0, "pipe");
   std::fflush(nullptr);
   block(SIGUSR2);
   const pid_t pid = fork_with(flags);
   if (pid == 0) {
-    if (!shared) close(ends[0]);
+    close(ends[0]);
     const Check look = setup();
     check(write(ends[1], ".", 1) == 1, "write");
-    if (!shared) close(ends[1]);
+    close(ends[1]);
     wait_for(SIGUSR2);
     look();
     std::_Exit(0);
   }
   char dot;
-  if (!shared) close(ends[1]);
+  close(ends[1]);
   check(read(ends[0], &dot, 1) == 1, "a member does not start");
   close(ends[0]);
-  if (shared) close(ends[1]);
   return pid;
 }
 

@@ -45,7 +45,7 @@ double seconds_of(clockid_t clock);
 pid_t member(const std::function<Check()>& setup, std::uint64_t flags = 0);
 void content(pid_t member);  // a child of the caller
 void ask(pid_t member);      // of anybody's
-// fork(2) with flags; what runs in the child must be async-signal-safe if there are threads.
+// fork(2), with flags the bare system call: the C library does not learn the child's number then.
 pid_t fork_with(std::uint64_t flags);
 // Waits until a process sleeps in the system call `nr` (or in its restarted form).
 void until_in_call(pid_t pid, long nr);

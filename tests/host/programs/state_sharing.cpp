@@ -94,41 +94,6 @@ Check shared_offset() {
   });
 }
 
-// One table of descriptors for two processes (CLONE_FILES).
-Check shared_descriptors() {
-  const int fd = scratch_file("table");
-  const std::string path = path_of(fd);
-  const pid_t child = member(
-      [=] {
-        return [=] {
-          check(dup2(fd, 77) == 77, "dup2");
-          close(fd);
-        };
-      },
-      CLONE_FILES);
-  return then_remove(path, [=] {
-    check(fcntl(77, F_GETFD) == -1, "a descriptor");
-    content(child);
-    check(fcntl(77, F_GETFD) == 0 && fcntl(fd, F_GETFD) == -1, "the table is shared no more");
-  });
-}
-
-// One working directory and umask for two processes (CLONE_FS).
-Check shared_directory() {
-  check(chdir("/usr") == 0, "chdir");
-  umask(027);
-  const auto change = [] { return [] { check(chdir("lib") == 0 && umask(077) == 027, "chdir"); }; };
-  const pid_t child = member(change, CLONE_FS), other = member(change);
-  return [=] {
-    content(other);
-    char text[256];
-    check(getcwd(text, sizeof text) && std::strcmp(text, "/usr") == 0, "the directory");
-    content(child);
-    check(getcwd(text, sizeof text) && std::strcmp(text, "/usr/lib") == 0, "is shared no more");
-    check(umask(0) == 077, "umask");
-  };
-}
-
 Check pipe_between() {
   int down[2], up[2];
   check(pipe(down) == 0 && pipe(up) == 0, "pipe");
@@ -342,8 +307,6 @@ const Tests kSharingTests = {
     {"copy_on_write", copy_on_write},
     {"shared_file_map", shared_file_map},
     {"shared_offset", shared_offset},
-    {"shared_descriptors", shared_descriptors},
-    {"shared_directory", shared_directory},
     {"pipe_between", pipe_between},
     {"pipeline", pipeline},
     {"process_mutex", process_mutex},

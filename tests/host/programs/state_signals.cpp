@@ -145,14 +145,15 @@ Check signal_order() {
 // What waits for a single thread is not for the others, and the other way round.
 Check signals_of_threads() {
   static const sigset_t set = set_of({SIGRTMIN + 3});
-  static std::atomic<int> got{0}, go{0};
+  static std::atomic<int> got{0}, go{0}, started{0};
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   auto* const thread = new std::thread([] {
-    while (go == 0) usleep(1000);
+    for (started = 1; go == 0;) usleep(1000);
     siginfo_t info{};
     const timespec now{};
     while (sigtimedwait(&set, &info, &now) > 0) got += info.si_value.sival_int;
   });
+  while (started == 0) usleep(1000);
   sigval value{};
   value.sival_int = 100;
   check(pthread_sigqueue(thread->native_handle(), SIGRTMIN + 3, value) == 0, "pthread_sigqueue");
