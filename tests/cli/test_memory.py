@@ -166,9 +166,12 @@ class Refused(Live):
                      "f.flush()\nm = mmap.mmap(f.fileno(), 4096)\nos.remove('gone')\nf.close()")
 
     def test_shared_tables(self):
-        clone = "import ctypes\nif ctypes.CDLL(None).syscall(56, {} | 17, 0, 0, 0, 0) == 0: time.sleep(1000)"
-        self.refused("CLONE_FILES", clone.format(0x400))
-        self.refused("CLONE_FS", clone.format(0x200))
+        for flag, name in ((0x400, "CLONE_FILES"), (0x200, "CLONE_FS")):
+            p = self.python("import ctypes\nlibc = ctypes.CDLL(None)\n"
+                            f"if libc.syscall(56, {flag} | 17, 0, 0, 0, 0) == 0: time.sleep(1000)")
+            done = self.fails(1, "dump", "--pid", p.pid, "-o", "t.ckpt")
+            self.assertRegex(done.err, rf"shared with process {p.pid} \({name}\)")
+            p.end()
 
     def test_lease(self):
         self.refused("holds a lease", "import fcntl\nf = open('leased', 'w')\n"

@@ -24,6 +24,7 @@ import time
 
 PR_SET_CHILD_SUBREAPER = 36
 LARGE_FILE = 0o100000  # a pipe that was opened by name has it
+WAITS = "128 "  # rt_sigtimedwait(2)
 PATIENCE = 100  # seconds that a step may take on a machine with much else to do
 SKIPPED = 77
 
@@ -229,6 +230,8 @@ class Run:
             if status == SKIPPED:
                 raise Skipped(read(out).strip())
             raise Failed(f"it ended with {status} at once: {read(out).strip()}")
+        # Its mask of signals is another one while it waits.
+        self.until(lambda: read(f"/proc/{pid}/syscall").startswith(WAITS), "it does not wait")
         return pid
 
     def dump(self, root):

@@ -146,6 +146,7 @@ Check pipeline() {
     in = next[0];
   }
   for (int i = 0; i < 100; ++i) check(write(first[1], &i, sizeof i) == sizeof i, "write");
+  for (const pid_t pid : all) until_in_call(pid, SYS_read);
   return [=] {
     for (int i = 100; i < 200; ++i) check(write(first[1], &i, sizeof i) == sizeof i, "write");
     close(first[1]);
