@@ -88,12 +88,11 @@ bool Planner::was_in(std::uint32_t task, Id session) const {
 }
 
 // Lifts `task`'s parent into `session`, and on up the ancestry until there is no stranger left, or
-// one whose parent can adopt it. A dead leader can be below any parent, unless one of the session
-// is above that (`nested`). The first init of a namespace on the way adopts, which asks least of
-// the others, unless its own parent is in the session (and not `must`). False if an ancestor
-// cannot be lifted.
+// one whose parent can adopt it. A leader that is dead or lives elsewhere can once have been below
+// any parent, unless it, or one of the session, is above that (`nested`). The first init of a
+// namespace on the way adopts, which asks least of the others, unless its own parent is in the
+// session (and not `must`). False if an ancestor cannot be lifted.
 bool Planner::lift(std::uint32_t task, Id session, bool nested, bool must) {
-  const bool dead = session >= 0 && !alive_leader(session);
   const std::uint32_t leader =
       alive_leader(session) ? f_.task[static_cast<std::size_t>(session)] : kNoTask;
   std::uint32_t levels = 0, t = task;
@@ -101,7 +100,7 @@ bool Planner::lift(std::uint32_t task, Id session, bool nested, bool must) {
     const std::uint32_t parent = f_.parent[t];
     if (final_session(parent) == session) break;
     if (leader != kNoTask && f_.below(leader, parent)) break;
-    if (dead && !nested && !outside_of(parent, session)) break;
+    if (!nested && !outside_of(parent, session)) break;
     const bool can = can_lift(parent, session);
     if (can && birth_session_[parent] == session) break;
     if (init_adopts(parent, session) && can_be_orphan(t) &&
@@ -111,8 +110,8 @@ bool Planner::lift(std::uint32_t task, Id session, bool nested, bool must) {
     t = parent;
   }
   // The last comes to its parent as an orphan, or it is made there by the leader.
-  if (leader != kNoTask && levels > 0 && !can_be_orphan(t) && !was_in(f_.parent[t], session) &&
-      (f_.parent[leader] != f_.parent[t] || leader > t))
+  if (leader != kNoTask && levels > 0 && (!can_be_orphan(t) || above(f_.parent[t], session)) &&
+      !was_in(f_.parent[t], session) && (f_.parent[leader] != f_.parent[t] || leader > t))
     return false;
   // What is lifted is made after the leader.
   if (leader != kNoTask && levels > 0 && !f_.below(t, leader) && comes_after(leader, t))
@@ -167,7 +166,8 @@ Status Planner::lift_forced(bool must) {
         const std::uint32_t parent = f_.parent[x->second];
         if (leader != kNoTask && !f_.below(parent, leader) && !outside_of(parent, session))
           continue;
-        if (!lift(x->second, session, true, must))
+        const bool nested = leader == kNoTask || f_.below(parent, leader);
+        if (!lift(x->second, session, nested, must))
           return refuse(x->second, "it is in session " + id_text(image_, session) +
                                        ", which its ancestors left in a way that no history has");
       }

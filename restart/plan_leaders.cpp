@@ -56,7 +56,9 @@ Status Planner::place_leader(Id session, std::span<const std::pair<Id, std::uint
       const std::uint32_t deepest = *adopters.chain.rbegin();
       // One that is no orphan would be a sibling of the leader's, which must float up from there.
       const bool stays = adopters.fixed.contains(deepest) && f_.parent[leader] != deepest - 1;
-      if ((!stays && can_host(deepest - 1, leader)) || !lift_one(deepest, 0)) break;
+      const bool hosts = !stays && can_host(deepest - 1, leader);
+      had_choice_ |= hosts;
+      if ((hosts && prefer_ == Prefer::host) || !lift_one(deepest, 0)) break;
       continue;
     }
     if (!lift_one(one, other) && !lift_one(other, one))

@@ -50,8 +50,8 @@
 
 namespace ckpt::restart {
 
-Planner::Planner(const format::Image& image, Forest forest)
-    : image_(image), f_(std::move(forest)) {}
+Planner::Planner(const format::Image& image, Forest forest, Prefer prefer)
+    : image_(image), f_(std::move(forest)), prefer_(prefer) {}
 
 Result<Plan> Planner::run() {
   CKPT_CHECK(find_births());
@@ -81,7 +81,12 @@ Error Planner::refuse(std::uint32_t i, const std::string& why) const {
 
 Result<Plan> make_plan(const format::Image& image) {
   CKPT_TRY(Forest forest, make_forest(image));
-  return Planner(image, std::move(forest)).run();
+  Planner first(image, std::move(forest), Planner::Prefer::host);
+  auto plan = first.run();
+  if (plan.has_value() || !first.had_choice()) return plan;
+  CKPT_TRY(Forest again, make_forest(image));
+  auto other = Planner(image, std::move(again), Planner::Prefer::lift).run();
+  return other.has_value() ? other : plan;
 }
 
 }  // namespace ckpt::restart

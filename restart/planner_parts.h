@@ -19,8 +19,14 @@ namespace ckpt::restart {
 
 class Planner {
  public:
-  Planner(const format::Image& image, Forest forest);
+  // Where a process that leads a session has a child in another, whose leader L lives elsewhere:
+  // was L once below it, or was it once in L's session? Mostly both do.
+  enum class Prefer : std::uint8_t { host, lift };
+
+  Planner(const format::Image& image, Forest forest, Prefer prefer);
   Result<Plan> run();
+  // Could it have been done as the other preference has it?
+  [[nodiscard]] bool had_choice() const { return had_choice_; }
 
  private:
   enum class Born : std::uint8_t { no, early, placed };
@@ -95,6 +101,11 @@ class Planner {
   [[nodiscard]] bool outside_of(std::uint32_t parent, Id session) const {
     return parent != kNoTask &&
            !f_.ns_within(image_.ns_of(static_cast<std::size_t>(session)), ns_of(parent));
+  }
+  // Is `parent` in no namespace that members of `session` can be in? No orphan comes to it then.
+  [[nodiscard]] bool above(std::uint32_t parent, Id session) const {
+    return parent != kNoTask &&
+           !f_.ns_within(ns_of(parent), image_.ns_of(static_cast<std::size_t>(session)));
   }
   [[nodiscard]] bool alive_leader(Id session) const {
     return session >= 0 && f_.task[static_cast<std::size_t>(session)] != kNoTask;
@@ -235,6 +246,8 @@ class Planner {
   const format::Image& image_;
   Forest f_;
   Plan plan_;
+  Prefer prefer_;
+  bool had_choice_ = false;
   Id world_session_ = kFree, world_group_ = kFree;  // the restorer's
 
   std::vector<Id> birth_session_;    // of a session leader: that of its creator; kFree: any

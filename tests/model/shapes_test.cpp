@@ -330,6 +330,21 @@ TEST_CASE("Rare shapes restart", "[model][PLAN-2][LC-12]") {
        Start::init,
        "1 fork; 2 subreaper_on; 2 fork; 3 fork; 4 setsid; 4 fork_usr1; 4 exit; 2 subreaper_off; "
        "5 fork_usr1; 5 setsid; 3 exit"},
+      {"a session's leader came from below a process that another member's child is in",
+       Start::container,
+       "1 fork; 2 fork; 3 fork; 4 setsid; 4 fork; 5 setsid; 4 clone_parent; 6 fork; "
+       "5 clone_parent; 5 fork; 7 fork; 2 subreaper_on; 6 exit; 5 exit; 4 wait 5; "
+       "2 subreaper_off; 3 exit; 7 setsid"},
+      {"an orphan's parent could only have been in its session as an orphan from another namespace",
+       Start::init,
+       "1 fork; 2 unshare; 2 fork; 2 fork_usr1; 4 setsid; 4 fork; 4 subreaper_on; 5 fork; "
+       "6 setsid; 6 fork; 6 exit; 2 exit; 4 subreaper_off; 5 exit"},
+      {"a child born before its parent's setsid, in a deeper namespace than the leader that both "
+       "had, "
+       "which has floated up further",
+       Start::container,
+       "1 fork; 2 fork; 3 fork; 4 setsid; 4 unshare; 2 subreaper_on; 4 clone_parent; 4 fork; "
+       "6 fork; 6 setsid; 4 exit; 2 subreaper_off; 3 exit"},
   };
   for (const Shape& shape : kShapes) {
     INFO(shape.what);
