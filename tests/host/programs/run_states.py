@@ -203,11 +203,10 @@ def difference(before, after):
 
 
 class Run:
-    """One program."""
+    """One program: it says "ready", and checks itself after SIGTERM."""
 
-    def __init__(self, options, children, folder, name):
-        self.ckpt, self.state = options.ckpt, options.state
-        self.children, self.name = children, name
+    def __init__(self, ckpt, command, children, folder, name):
+        self.ckpt, self.command, self.children, self.name = ckpt, command, children, name
         self.base = os.path.join(folder, name)
 
     def until(self, condition, what):
@@ -222,7 +221,7 @@ class Run:
 
     def start(self):
         out = self.base + ".out"
-        pid = self.children.start([self.state, self.name], out)
+        pid = self.children.start(self.command, out)
         self.until(lambda: "ready\n" in read(out) or self.children.status(pid) is not None,
                    "it does not start")
         if "ready\n" not in read(out):
@@ -230,8 +229,6 @@ class Run:
             if status == SKIPPED:
                 raise Skipped(read(out).strip())
             raise Failed(f"it ended with {status} at once: {read(out).strip()}")
-        # Its mask of signals is another one while it waits.
-        self.until(lambda: read(f"/proc/{pid}/syscall").startswith(WAITS), "it does not wait")
         return pid
 
     def dump(self, root):
@@ -260,13 +257,18 @@ class Run:
 
     def same(self, before, root):
         """It may take a moment until the restored processes sleep where they slept."""
-        after = facts_of(root)
+        after = self.facts(root)
         end = time.monotonic() + 5
         while after != before and time.monotonic() < end:
             time.sleep(0.05)
-            after = facts_of(root)
+            after = self.facts(root)
         if after != before:
             raise Failed("not as it was: " + difference(before, after))
+
+    def facts(self, root):
+        # The mask of signals is another one while it waits.
+        self.until(lambda: read(f"/proc/{root}/syscall").startswith(WAITS), "it does not wait")
+        return facts_of(root)
 
     def gone(self, pids):
         self.until(lambda: not any(os.path.exists(f"/proc/{p}") for p in pids),
@@ -274,7 +276,7 @@ class Run:
 
     def go(self):
         root = self.start()
-        before = facts_of(root)
+        before = self.facts(root)
         pids = tree_of(root)
         self.dump(root)
         self.children.wait(root, "the dumped process")
@@ -334,7 +336,7 @@ def main():
     place.add_argument("--nested", action="store_true")
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("which", nargs="*")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if os.geteuid() != 0:
         print("skipped: needs root")
         return SKIPPED
@@ -356,7 +358,8 @@ def main():
     children = Children()
     with tempfile.TemporaryDirectory(prefix="ckpt-states-") as folder:
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            verdicts = list(pool.map(lambda n: Run(options, children, folder, n).verdict(), names))
+            run = lambda n: Run(options.ckpt, [options.state, n], children, folder, n).verdict()
+            verdicts = list(pool.map(run, names))
         end_all()
     failed = [n for n, v in zip(names, verdicts) if v == "FAIL"]
     print(f"{len(names)} programs, {verdicts.count('SKIP')} skipped, {len(failed)} failed"

@@ -157,6 +157,26 @@ void content(pid_t member) {
   check(status == 0, "member " + std::to_string(member) + " has status " + std::to_string(status));
 }
 
+pid_t told(const std::function<void(int)>& work) {
+  int ends[2];
+  check(pipe(ends) == 0, "pipe");
+  const pid_t pid = fork();
+  if (pid == 0) {
+    work(ends[1]);
+    std::_Exit(0);
+  }
+  pid_t number = 0;
+  close(ends[1]);
+  check(read(ends[0], &number, sizeof number) == sizeof number, "read");
+  close(ends[0]);
+  check(waitpid(pid, nullptr, 0) == pid, "waitpid");
+  return number;
+}
+void tell(int fd, pid_t number) {
+  check(write(fd, &number, sizeof number) == sizeof number, "write");
+  close(fd);
+}
+
 void until(const std::function<bool()>& condition, const std::string& what) {
   for (int i = 0; !condition(); ++i) {
     check(i < 6000, "waited in vain: " + what);

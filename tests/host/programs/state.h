@@ -47,6 +47,9 @@ void content(pid_t member);  // a child of the caller
 void ask(pid_t member);      // of anybody's
 // fork(2), with flags the bare system call: the C library does not learn the child's number then.
 pid_t fork_with(std::uint64_t flags);
+// The number that a child tells (by tell()) before it ends: that of a child of its own.
+pid_t told(const std::function<void(int out)>& work);
+void tell(int out, pid_t number);
 // Waits until a process sleeps in the system call `nr` (or in its restarted form).
 void until_in_call(pid_t pid, long nr);
 bool in_call(pid_t pid, long nr);

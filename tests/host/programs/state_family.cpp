@@ -36,27 +36,6 @@ pid_t idle() {
   return member([] { return [] {}; });
 }
 
-// The number that a child tells through a pipe before it ends: that of a child of its own.
-pid_t told(const std::function<void(int)>& work) {
-  int ends[2];
-  check(pipe(ends) == 0, "pipe");
-  const pid_t pid = fork();
-  if (pid == 0) {
-    work(ends[1]);
-    std::_Exit(0);
-  }
-  pid_t number = 0;
-  close(ends[1]);
-  check(read(ends[0], &number, sizeof number) == sizeof number, "read");
-  close(ends[0]);
-  check(waitpid(pid, nullptr, 0) == pid, "waitpid");
-  return number;
-}
-void tell(int fd, pid_t number) {
-  check(write(fd, &number, sizeof number) == sizeof number, "write");
-  close(fd);
-}
-
 Check zombies() {
   const pid_t left = zombie([] { std::_Exit(42); });
   const pid_t killed = zombie([] { kill(getpid(), SIGKILL); });

@@ -173,6 +173,37 @@ Check groups_within() {
   return [init] { content(init); };
 }
 
+// Three namespaces deep, an orphan in the session and the group of the dead.
+Check dead_leaders_within() {
+  const pid_t orphan = told([](int out) {
+    setsid();
+    const pid_t leader = fork();
+    if (leader == 0) {
+      setpgid(0, 0);
+      tell(out, member([] {
+             const pid_t session = getsid(0), group = getpgid(0);
+             return [=] {
+               check(getsid(0) == session && getpgid(0) == group && session != group, "ids");
+               check(session > 1 && group > 1 && getppid() == 1, "ids within");
+               check(kill(session, 0) == -1 && kill(group, 0) == -1 && errno == ESRCH, "leaders");
+             };
+           }));
+      std::_Exit(0);
+    }
+    waitpid(leader, nullptr, 0);
+  });
+  return [orphan] { content(orphan); };
+}
+Check in_namespace(int depth, Check (*what)()) {
+  if (depth == 0) return what();
+  const pid_t init = member([=] { return in_namespace(depth - 1, what); }, CLONE_NEWPID);
+  return [init] { content(init); };
+}
+Check dead_three_deep() {
+  needs_namespaces();
+  return in_namespace(3, dead_leaders_within);
+}
+
 }  // namespace
 
 const Tests kSpacesTests = {
@@ -184,6 +215,7 @@ const Tests kSpacesTests = {
     {"life_of_init", life_of_init},
     {"death_of_init", death_of_init},
     {"groups_within", groups_within},
+    {"dead_three_deep", dead_three_deep},
 };
 
 }  // namespace state
