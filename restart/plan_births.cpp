@@ -100,7 +100,7 @@ bool Planner::lift(std::uint32_t task, Id session, bool nested, bool must) {
     const std::uint32_t parent = f_.parent[t];
     if (final_session(parent) == session) break;
     if (leader != kNoTask && f_.below(leader, parent)) break;
-    if (!nested && !outside_of(parent, session)) break;
+    if (!nested && !outside_of(parent, session) && (leader == kNoTask || can_be_orphan(t))) break;
     const bool can = can_lift(parent, session);
     if (can && birth_session_[parent] == session) break;
     if (init_adopts(parent, session) && can_be_orphan(t) &&

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <csignal>
 #include <ctime>
+#include <set>
 
 #include "core/host/proc_fs.h"
 #include "core/host/text_scan.h"
@@ -206,11 +207,14 @@ bool FrozenTree::was_stopped(pid_t pid) const {
 }
 
 void FrozenTree::thaw() {
+  std::set<pid_t> stopped;
   for (auto& [tid, thread] : threads_) {
     static_cast<void>(thread.tracee.detach());  // it may have been killed
     if (thread.stop_again) ::syscall(SYS_tgkill, thread.tracee.pid(), tid, SIGSTOP);
+    if (thread.stop_again || thread.group_stopped) stopped.insert(thread.tracee.pid());
   }
   threads_.clear();
+  for (const pid_t pid : stopped) await_stop(pid);  // it wakes up for a moment
 }
 
 std::size_t FrozenTree::thaw_stopped() {
