@@ -170,7 +170,9 @@ Status OpenedFiles::open_files(const format::Image& image) {
 }
 
 Result<int> OpenedFiles::mapped(const format::ImageVma& v) {
-  const bool writable = v.vma.vma_type == format::kVmaShmFile && (v.vma.vm_page_prot & PROT_WRITE);
+  const bool writable =
+      v.vma.vma_type == format::kVmaShmFile &&
+      ((v.vma.vm_page_prot & PROT_WRITE) != 0 || (v.vma.vm_flags & format::kVmaMayWrite) != 0);
   const auto found = mapped_.find({v.path, writable});
   int fd = found == mapped_.end() ? -1 : found->second;
   if (fd < 0) {

@@ -150,6 +150,7 @@ class Gatherer {
     v.vm_flags = flags_of(m);
     if (file && !shm) {
       out.path = m.name;
+      if (m.shared && m.has("mw")) v.vm_flags |= format::kVmaMayWrite;
       v.vm_pgoff = m.offset;
       struct stat st {};
       if (status_of(m, st)) {

@@ -247,7 +247,7 @@ void idle(const std::string& ckpt, const std::string& image, unsigned processes,
   std::fflush(stdout);
 }
 
-// A memory file of which every other half of a page is random, the rest text.
+// A memory file of which every other 512 bytes are random, the rest can be compressed.
 int make_data(std::size_t bytes) {
   const int fd = memfd_create("data", 0);
   std::mt19937_64 random(bytes);

@@ -15,6 +15,9 @@ from run_states import SKIPPED, Children, Run, Skipped, end_all, read
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "real")
 
 
+NEEDS = {"make": ["make", "gcc"], "node": ["node"]}
+
+
 def script(name):
     return os.path.join(HERE, name)
 
@@ -23,8 +26,9 @@ class Busy(Run):
     """A program that works on, so that not much of it is the same a moment later."""
 
     def go(self):
-        if shutil.which(self.command[0]) is None:
-            raise Skipped(f"there is no {self.command[0]} here")
+        for tool in NEEDS.get(self.name, []):
+            if shutil.which(tool) is None:
+                raise Skipped(f"there is no {tool} here")
         super().go()
 
     def facts(self, root):

@@ -1,7 +1,6 @@
 // Memory of one process.
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cerrno>
@@ -245,18 +244,6 @@ Check more_advice() {
   };
 }
 
-// Names given to anonymous memory by prctl(2).
-Check named_memory() {
-  char* const m = map(2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
-  constexpr int kSetVma = 0x53564d41, kAnonymousName = 0;
-  if (prctl(kSetVma, kAnonymousName, m, kPage, "a pool") != 0) skip("names of memory");
-  m[0] = 1;
-  return [m] {
-    check(m[0] == 1, "contents");
-    check(read_all("/proc/self/maps").find("[anon:a pool]") != std::string::npos, "the name");
-  };
-}
-
 // A stack that has grown far; it grows on, and below it nothing was put in the way.
 Check deep_stack() {
   static bool done = false;
@@ -325,7 +312,6 @@ const Tests kMemoryTests = {
     {"moved_mappings", moved_mappings},
     {"locked_memory", locked_memory},
     {"more_advice", more_advice},
-    {"named_memory", named_memory},
     {"deep_stack", deep_stack},
     {"growing_mapping", growing_mapping},
     {"file_map_ends", file_map_ends},
