@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 
 PR_SET_CHILD_SUBREAPER = 36
 LARGE_FILE = 0o100000  # a pipe that was opened by name has it
@@ -63,9 +64,7 @@ class Children:
             p = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
                                  start_new_session=True, close_fds=True)
         p.returncode = 0  # it is not subprocess that reaps
-        with self.changed:
-            # A number may come again.
-            return p.pid
+        return p.pid
 
     def status(self, pid):
         """None while it lives."""
@@ -273,6 +272,8 @@ class Run:
     def gone(self, pids):
         self.until(lambda: not any(os.path.exists(f"/proc/{p}") for p in pids),
                    "processes outlive their dump")
+        # A number is free when it has been reaped to the end, which may be after it has left /proc.
+        self.children.wait(self.children.start(["true"], os.devnull), "true")
 
     def go(self):
         root = self.start()
@@ -307,6 +308,8 @@ class Run:
             what, why = "SKIP", str(skipped)
         except Failed as failed:
             what, why = "FAIL", str(failed)
+        except Exception:  # one program must not hide the others
+            what, why = "FAIL", traceback.format_exc()
         print(f"{what} {self.name} ({time.monotonic() - begin:.1f} s)" + (why and ": " + why),
               flush=True)
         return what
