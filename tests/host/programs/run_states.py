@@ -269,6 +269,14 @@ class Run:
         self.until(lambda: read(f"/proc/{root}/syscall").startswith(WAITS), "it does not wait")
         return facts_of(root)
 
+    def settled(self, root):
+        """What a moment shows may pass: a signal that is about to be taken."""
+        facts, before = self.facts(root), None
+        while facts != before:
+            time.sleep(0.01)
+            facts, before = self.facts(root), facts
+        return facts
+
     def gone(self, pids):
         self.until(lambda: not any(os.path.exists(f"/proc/{p}") for p in pids),
                    "processes outlive their dump")
@@ -277,7 +285,7 @@ class Run:
 
     def go(self):
         root = self.start()
-        before = self.facts(root)
+        before = self.settled(root)
         pids = tree_of(root)
         self.dump(root)
         self.children.wait(root, "the dumped process")
@@ -310,8 +318,9 @@ class Run:
             what, why = "FAIL", str(failed)
         except Exception:  # one program must not hide the others
             what, why = "FAIL", traceback.format_exc()
-        print(f"{what} {self.name} ({time.monotonic() - begin:.1f} s)" + (why and ": " + why),
-              flush=True)
+        # In one piece, as others print at the same time.
+        print(f"{what} {self.name} ({time.monotonic() - begin:.1f} s){why and ': ' + why}\n",
+              end="", flush=True)
         return what
 
 
