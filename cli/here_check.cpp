@@ -9,6 +9,7 @@
 #include <fstream>
 #include <map>
 
+#include "core/host/proc_fs.h"
 #include "core/host/proc_text.h"
 
 namespace ckpt::cli {
@@ -38,10 +39,11 @@ struct Stat {
   std::int32_t group = 0, session = 0;
 };
 
-// /proc/PID/stat (proc(5)); comm may hold blanks and brackets.
-bool read_stat(const std::string& path, Stat* to) {
-  std::ifstream file(path);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
+// /proc/PID/stat (proc(5)); comm may hold blanks and brackets. False if the process is gone.
+bool read_stat(const std::string& proc, std::int32_t pid, Stat* to) {
+  const auto read = host::ProcFs(proc).read(std::to_string(pid) + "/stat");
+  if (read.has_error()) return false;
+  const std::string& text = read.value();
   const std::size_t open = text.find('('), close = text.rfind(')');
   if (open == text.npos || close == text.npos || close < open) return false;
   to->comm = text.substr(open + 1, close - open - 1);
@@ -59,7 +61,7 @@ Holders holders(const std::vector<std::int32_t>& wanted, const std::string& proc
   for (const std::int32_t pid : numbers_in(proc)) {
     const std::string folder = proc + "/" + std::to_string(pid);
     Stat stat;
-    if (!read_stat(folder + "/stat", &stat)) continue;
+    if (!read_stat(proc, pid, &stat)) continue;
     const std::string who = std::to_string(pid) + " (" + stat.comm + ")";
     if (is_wanted(pid)) tasks[pid] = (stat.state == 'Z' ? "zombie " : "process ") + who;
     for (const std::int32_t tid : numbers_in(folder + "/task"))

@@ -21,8 +21,9 @@ BOOST_DESCRIBE_STRUCT(Platform, (), (xstate_features, vvar_size))
 // vector) and map_count VMAs.
 struct Mm {
   u32le map_count;
-  s32le exe_objref;        // 0
-  u64le def_flags, flags;  // 0
+  s32le exe_objref;  // 0
+  u64le def_flags;   // of what is mapped in future: 0 or kVmaLocked
+  u64le flags;       // 0
   u64le start_code, end_code, start_data, end_data, start_brk, brk, start_stack, arg_start, arg_end,
       env_start, env_end;  // addresses
   u64le vdso;              // address; 0: it has none
@@ -45,6 +46,8 @@ enum VmaFlag : std::uint64_t {
   kVmaMayWrite = 0x20,  // shared of a file: opened for writing too, so that mprotect(2) permits it
   kVmaGrowsDown = 0x100,
   kVmaLocked = 0x2000,
+  kVmaSequential = 0x8000,
+  kVmaRandom = 0x10000,
   kVmaDontFork = 0x20000,
   kVmaNoReserve = 0x200000,
   kVmaWipeOnFork = 0x2000000,
@@ -53,8 +56,9 @@ enum VmaFlag : std::uint64_t {
   kVmaNoHugePage = 0x40000000,
   kVmaMergeable = 0x80000000,
 };
-constexpr std::uint64_t kKnownVmaFlags = 0x20 | 0x100 | 0x2000 | 0x20000 | 0x200000 | 0x2000000 |
-                                         0x4000000 | 0x20000000 | 0x40000000 | 0x80000000;
+constexpr std::uint64_t kKnownVmaFlags = 0x20 | 0x100 | 0x2000 | 0x8000 | 0x10000 | 0x20000 |
+                                         0x200000 | 0x2000000 | 0x4000000 | 0x20000000 |
+                                         0x40000000 | 0x80000000;
 
 // VMA: a mapping. Followed by a FILE_NAME for kVmaFile and kVmaShmFile.
 struct Vma {

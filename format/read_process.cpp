@@ -116,6 +116,8 @@ Status ImageReader::read_mm(std::int32_t ref) {
   mm.ref = ref;
   CKPT_CHECK(take(RecordType::mm, mm.mm));
   if (mm.mm.map_count > kMaxVmas) return bad("map_count is above " + std::to_string(kMaxVmas));
+  if ((mm.mm.def_flags & ~std::uint64_t{kVmaLocked}) != 0)
+    return bad("unknown def_flags " + hex(mm.mm.def_flags));
   if (mm.mm.vdso % kPageSize != 0) return bad("vdso is not at a page");
   CKPT_CHECK(advance());
   CKPT_CHECK(take_text(RecordType::string, mm.exe));

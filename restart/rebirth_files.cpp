@@ -58,17 +58,26 @@ Result<int> OpenedFiles::adopt(int fd) {
   return hold(::fcntl(fd, F_DUPFD_CLOEXEC, base_), "a descriptor");
 }
 
-// A name of the image leads to the same inode as before, and is no symbolic link.
+// A name of the image leads to the same inode as before, and is no symbolic link. What was looked
+// at is what is opened then: O_NOFOLLOW itself would stay among the file's flags.
 Result<int> OpenedFiles::open_path(const format::ImageFile& f) {
   // O_ASYNC does nothing at an open, but to be taken for done later on.
   constexpr int kOnlyAtOpen = O_CREAT | O_EXCL | O_TRUNC | O_ASYNC;
   const int flags = static_cast<int>(f.file.f_flags) & ~kOnlyAtOpen;
-  CKPT_TRY(const int fd,
-           hold(::open(f.path.c_str(), flags | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC), f.path));
+  const int name = ::open(f.path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  if (name < 0) return cannot_open(f.path, std::strerror(errno), errno);
+  const std::string same = "/proc/self/fd/" + std::to_string(name);
   struct stat st {};
+  const bool right = ::fstat(name, &st) == 0 && st.st_dev == f.file.dev && st.st_ino == f.file.ino;
+  const int opened = right ? ::open((flags & O_NOFOLLOW) != 0 ? f.path.c_str() : same.c_str(),
+                                    flags | O_NOCTTY | O_CLOEXEC)
+                           : -1;
+  const int err = errno;
+  ::close(name);
+  if (!right) return cannot_open(f.path, "is another file now", ESTALE);
+  errno = err;
+  CKPT_TRY(const int fd, hold(opened, f.path));
   if (::fstat(fd, &st) != 0) return cannot_open(f.path, std::strerror(errno), errno);
-  if (st.st_dev != f.file.dev || st.st_ino != f.file.ino)
-    return cannot_open(f.path, "is another file now", ESTALE);
   if ((st.st_mode & S_IFMT) != (f.file.f_mode & S_IFMT))
     return cannot_open(f.path, "is " + mode_text(st.st_mode) + " now", ESTALE);
   if (S_ISREG(st.st_mode) && static_cast<std::uint64_t>(st.st_size) < f.file.f_pos &&

@@ -206,7 +206,8 @@ void ProcessCompiler::advise(const format::ImageVma& v, bool filled) {
   } kAdvice[] = {
       {format::kVmaDontFork, MADV_DONTFORK},     {format::kVmaWipeOnFork, MADV_WIPEONFORK},
       {format::kVmaDontDump, MADV_DONTDUMP},     {format::kVmaHugePage, MADV_HUGEPAGE},
-      {format::kVmaNoHugePage, MADV_NOHUGEPAGE}, {format::kVmaMergeable, MADV_MERGEABLE}};
+      {format::kVmaNoHugePage, MADV_NOHUGEPAGE}, {format::kVmaMergeable, MADV_MERGEABLE},
+      {format::kVmaSequential, MADV_SEQUENTIAL}, {format::kVmaRandom, MADV_RANDOM}};
   for (const auto& a : kAdvice)
     if (vma.vm_flags & a.flag)
       p_.call("advise", SYS_madvise, {start, size, static_cast<std::uint64_t>(a.advice)},
@@ -227,6 +228,8 @@ Status ProcessCompiler::mappings() {
   for (const format::ImageVma& v : mm_.vmas) CKPT_CHECK(map(v, has_pages(v)));
   CKPT_CHECK(fill());
   for (const format::ImageVma& v : mm_.vmas) advise(v, has_pages(v));
+  if (mm_.mm.def_flags & format::kVmaLocked)
+    p_.call("lock future memory", SYS_mlockall, {MCL_FUTURE});
   return describe_memory();
 }
 

@@ -8,7 +8,7 @@ set -euo pipefail
 
 build=(g++ cmake ninja-build pkg-config libboost1.81-dev libboost-json1.81-dev
        libboost-program-options1.81-dev libzstd-dev zstd libxxhash-dev catch2 procps python3)
-test=(clang-format clang-tidy jq strace util-linux)
+test=(clang-format clang-tidy jq make strace util-linux)
 
 die() { echo "install-packages: $*" >&2; exit 1; }
 

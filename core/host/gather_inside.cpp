@@ -1,5 +1,6 @@
 // What only the process itself can tell: the calls that it makes for us.
 #include <linux/prctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -130,6 +131,8 @@ class Asker {
       p.push_back(call(SYS_brk, {0}));
       p.push_back(call(SYS_prctl, {kGetMdwe}));
       p.push_back(call(SYS_prctl, {kGetMemoryMerge}));
+      // What is mapped now shows whether mlockall(2) was asked for what is mapped in future.
+      p.push_back(call(SYS_msync, {at, format::kPageSize, MS_INVALIDATE}));
       for (std::size_t i = 0; i < timers.size(); ++i) {
         const auto id = static_cast<std::uint64_t>(timers[i].id.value());
         p.push_back(call(SYS_timer_gettime, {id, at + timers_at + i * sizeof(TimerSpec)}));
@@ -168,6 +171,7 @@ class Asker {
     g.dumpable = static_cast<std::uint32_t>(result(e[0]));
     g.thp_disable = result(e[1]) == 1 ? 1 : 0;
     s_.mm.mm.brk = static_cast<std::uint64_t>(result(e[2]));
+    if (result(e[5]) == -EBUSY) s_.mm.mm.def_flags = format::kVmaLocked;
     if (result(e[3]) > 0) s_.surprises.push_back("prctl(PR_SET_MDWE) is in force");
     if (result(e[4]) > 0) s_.surprises.push_back("prctl(PR_SET_MEMORY_MERGE) is in force");
   }

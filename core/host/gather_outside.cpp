@@ -185,7 +185,8 @@ class Gatherer {
                   {"dc", format::kVmaDontFork},   {"nr", format::kVmaNoReserve},
                   {"wf", format::kVmaWipeOnFork}, {"dd", format::kVmaDontDump},
                   {"hg", format::kVmaHugePage},   {"nh", format::kVmaNoHugePage},
-                  {"mg", format::kVmaMergeable}};
+                  {"mg", format::kVmaMergeable},  {"sr", format::kVmaSequential},
+                  {"rr", format::kVmaRandom}};
     std::uint64_t flags = 0;
     for (const auto& f : kFlags)
       if (m.has(f.code)) flags |= f.flag;

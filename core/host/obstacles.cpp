@@ -29,7 +29,7 @@ namespace {
 // Codes of VmFlags that say nothing that would have to be restored, or that the image holds.
 const std::set<std::string_view> kHarmlessFlags = {"rd", "wr", "ex", "sh", "mr", "mw", "me", "ms",
                                                    "gd", "lo", "dc", "de", "ac", "nr", "wf", "dd",
-                                                   "sd", "hg", "nh", "mg", "??", "dw"};
+                                                   "sd", "sr", "rr", "hg", "nh", "mg", "??", "dw"};
 
 class Finder {
  public:
@@ -66,8 +66,12 @@ class Finder {
       if (m.name == "[vdso]" && m.has("sl")) add(p, "vdso", "is sealed", "");
     if (s.mm.exe.ends_with(" (deleted)")) add(p, "executable", "was deleted", "");
     for (const std::string& surprise : s.surprises) add(p, "state", surprise, "");
+    constexpr std::int32_t kOwnProcessTime =
+        -6;  // CLOCK_PROCESS_CPUTIME_ID, as the kernel shows it
     for (const format::PosixTimer& t : s.signal.timers)
-      if (t.clock < 0) add(p, "timer " + std::to_string(t.id), "of a process's or fd's clock", "");
+      if (t.clock < 0 && t.clock != kOwnProcessTime)
+        add(p, "timer " + std::to_string(t.id),
+            "of the clock of a thread, another process or a device", "");
     if (const auto scanner = PageScanner::open(window(p));
         scanner.has_value() && scanner->has_guards(0, 1ULL << 47))
       add(p, "memory", "has guard pages (MADV_GUARD_INSTALL)", "");
@@ -252,8 +256,21 @@ class Finder {
       add(p, object, "a process outside of the tree has the other end", "redirect it to a file");
   }
 
-  // Address spaces and handlers that two processes share (clone(2) without CLONE_THREAD, vfork).
+  // What two processes share and a restore would give to each (clone(2) without CLONE_THREAD,
+  // vfork).
   void shared_memory() {
+    std::map<std::uint32_t, pid_t> tables, directories;
+    for (const ProcessState& s : processes_) {
+      const ProcessSnapshot& p = *s.snapshot;
+      const auto [table, first] = tables.try_emplace(p.files_group, p.pid);
+      if (!first)
+        add(p, "descriptors",
+            "are shared with process " + std::to_string(table->second) + " (CLONE_FILES)", "");
+      const auto [directory, alone] = directories.try_emplace(p.fs_group, p.pid);
+      if (!alone)
+        add(p, "working directory",
+            "is shared with process " + std::to_string(directory->second) + " (CLONE_FS)", "");
+    }
     for (std::size_t i = 1; i < processes_.size(); ++i) {
       const ProcessSnapshot& p = *processes_[i].snapshot;
       for (const ProcessState& other : processes_) {

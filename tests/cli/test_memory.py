@@ -238,6 +238,14 @@ class Refused(Live):
         self.refused("in spite of its file's seal", "import fcntl, mmap\nf = os.memfd_create('x', 2)\n"
                      "os.truncate(f, 4096)\nm = mmap.mmap(f, 4096)\nfcntl.fcntl(f, 1033, 0x10)")
 
+    def test_shared_tables(self):
+        for flag, name in ((0x400, "CLONE_FILES"), (0x200, "CLONE_FS")):
+            p = self.python("import ctypes\nlibc = ctypes.CDLL(None)\n"
+                            f"if libc.syscall(56, {flag} | 17, 0, 0, 0, 0) == 0: time.sleep(1000)")
+            done = self.fails(1, "dump", "--pid", p.pid, "-o", "t.ckpt")
+            self.assertRegex(done.err, rf"shared with process {p.pid} \({name}\)")
+            p.end()
+
     def test_lease(self):
         self.refused("holds a lease", "import fcntl\nf = open('leased', 'w')\n"
                      "fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK)")

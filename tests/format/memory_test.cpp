@@ -262,6 +262,7 @@ const Damage kDamages[] = {
      [](auto& r) { at<Header>(r, R::header).features = kFeatureMemory | kFeatureFiles; }},
     {"map_count", [](auto& r) { at<Mm>(r, R::mm).map_count = 0xffffffff; }},
     {"VMA was expected", [](auto& r) { at<Mm>(r, R::mm).map_count = 5; }},
+    {"unknown def_flags", [](auto& r) { at<Mm>(r, R::mm).def_flags = 0x4000; }},
     {"vdso is not at a page", [](auto& r) { at<Mm>(r, R::mm).vdso = 1; }},
     {"auxiliary vector", [](auto& r) { r.all[r.find(R::mm) + 2].payload.resize(31); }},
     {"0 to 4096", [](auto& r) { r.all[r.find(R::mm) + 2].payload.resize(5000); }},
