@@ -63,6 +63,38 @@ Check zombies() {
   };
 }
 
+Check stopped_child() {
+  const pid_t child = idle();
+  kill(child, SIGSTOP);
+  int stop = 0;
+  check(waitpid(child, &stop, WUNTRACED) == child && WIFSTOPPED(stop), "stop");
+  return [child] {
+    check(state_of(child) == 'T', "it is stopped no more");
+    ask(child);
+    check(waitpid(child, nullptr, WNOHANG) == 0, "it has run");
+    kill(child, SIGCONT);
+    int status = 0;
+    check(waitpid(child, &status, WCONTINUED) == child, "waitpid");
+    if (WIFCONTINUED(status)) check(waitpid(child, &status, 0) == child, "waitpid");
+    check(status == 0, "its end");
+  };
+}
+
+// A stop that the parent has not asked about yet.
+Check stop_not_seen() {
+  const pid_t child = idle();
+  setpgid(child, child);  // that of the session's leader is orphaned, and deaf to it
+  kill(child, SIGTTOU);
+  until([child] { return state_of(child) == 'T'; }, "stop");
+  return [child] {
+    int status = 0;
+    check(waitpid(child, &status, WUNTRACED | WNOHANG) == child && WIFSTOPPED(status), "the stop");
+    check(WSTOPSIG(status) == SIGTTOU, "the signal that stopped it");
+    kill(child, SIGCONT);
+    content(child);
+  };
+}
+
 // The leader of a session, and that of a group in it, are gone; their numbers live on.
 Check dead_leaders() {
   prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -352,6 +384,8 @@ Check sessions() {
 
 const Tests kFamilyTests = {
     {"zombies", zombies},
+    {"stopped_child", stopped_child},
+    {"stop_not_seen", stop_not_seen},
     {"dead_leaders", dead_leaders},
     {"orphans_of_subreapers", orphans_of_subreapers},
     {"sibling", sibling},
