@@ -2,8 +2,8 @@
 #pragma once
 
 #include "core/checkpoint.h"
-#include "core/host/spaces.h"
 #include "core/host/contents.h"
+#include "core/host/spaces.h"
 
 namespace ckpt::host {
 
@@ -70,9 +70,9 @@ class Bodies : public core::TaskBodies {
     core::Ref<Anchor> anchor = new Anchor;
     std::vector<core::Ref<core::File>> files;
   };
-  std::map<UnnamedFiles::Key, Inode> inodes_;                         // all unnamed files
-  std::map<std::string, core::Ref<Anchor>> creds_;                    // by their bytes
-  std::vector<PipeEnd> pipes_;                                        // one end of each
+  std::map<UnnamedFiles::Key, Inode> inodes_;       // all unnamed files
+  std::map<std::string, core::Ref<Anchor>> creds_;  // by their bytes
+  std::vector<PipeEnd> pipes_;                      // one end of each
   // The insides of files, each once.
   std::vector<std::pair<core::Ref<core::File>, const format::ImageFileState*>> file_states_;
   std::vector<std::pair<core::Ref<core::File>, const FileOwner*>> file_owners_;

@@ -154,7 +154,8 @@ void contents(RecordSink& out) {
 // A single process with one page of every kind, and a pipe.
 void memory_image(RecordSink& out) {
   ImageBuilder b(out);
-  b.head(kModeSubtree, kFeatureMemory | kFeatureFiles | kFeaturePipes | kFeatureInodes | kFeatureSpaces);
+  b.head(kModeSubtree,
+         kFeatureMemory | kFeatureFiles | kFeaturePipes | kFeatureInodes | kFeatureSpaces);
   b.pids({{100}});
   b.tree({ImageBuilder::entry(1, kRefInvisible, 1, 1, 1)});
   b.pid_ns(4, 0, 0);

@@ -25,6 +25,7 @@ import traceback
 
 PR_SET_CHILD_SUBREAPER = 36
 LARGE_FILE = 0o100000  # a pipe that was opened by name has it
+UNNAMED = os.O_TMPFILE  # shown by who created a file so; its restore opens what is there
 WAITS = "128 "  # rt_sigtimedwait(2)
 PATIENCE = 100  # seconds that a step may take on a machine with much else to do
 SKIPPED = 77
@@ -124,15 +125,30 @@ def status_of(text):
     return {k: v.strip() for k, v in fields.items() if not PASSING.match(k)}
 
 
-def maps_of(pid):
-    """Neighbours that could be one mapping are one; shared memory has no number."""
+def door_of(pid):
+    """Where a process can be looked into: a dead leader's threads may live."""
+    for tid in sorted(os.listdir(f"/proc/{pid}/task"), key=int):
+        path = f"/proc/{pid}/task/{tid}"
+        if re.search(r"^State:\s+[^ZX]", read(path + "/status"), re.M):
+            return path
+    return None
+
+
+# The name of a file that was deleted, or never had one, is told in other words after a restore.
+NAMELESS = re.compile(r"^/.* \(deleted\)$")
+
+
+def maps_of(door):
+    """Neighbours that could be one mapping are one; memory and files without a name have no number."""
     merged = []
-    for line in read(f"/proc/{pid}/maps").splitlines():
+    for line in read(f"{door}/maps").splitlines():
         area, mode, offset, device, inode, *name = line.split(None, 5)
         name = name[0] if name else ""
         begin, end = (int(n, 16) for n in area.split("-"))
         if name.startswith("/dev/zero"):
             inode = ""
+        elif NAMELESS.match(name):
+            device, inode, name = "", "", "(deleted)"
         if name.startswith("[vvar") or name == "[vsyscall]":
             continue
         if name == "[stack]":
@@ -145,13 +161,16 @@ def maps_of(pid):
     return [f"{b:x}-{e:x} {offset} {' '.join(kind)}" for b, e, kind, offset in merged]
 
 
-def descriptors_of(pid):
+def descriptors_of(door):
     found = {}
     try:
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            link = re.sub(r":\[\d+\]", "", os.readlink(f"/proc/{pid}/fd/{fd}"))
-            info = read(f"/proc/{pid}/fdinfo/{fd}")
+        for fd in os.listdir(f"{door}/fd"):
+            link = re.sub(r":\[\d+\]", "", os.readlink(f"{door}/fd/{fd}"))
+            link = NAMELESS.sub("(deleted)", link)
+            info = read(f"{door}/fdinfo/{fd}")
             flags = int((re.findall(r"^flags:\s*(\d+)", info, re.M) or ["0"])[0], 8)
+            if link == "(deleted)" and flags & UNNAMED == UNNAMED:
+                flags &= ~UNNAMED
             found[fd] = f"{link} {flags & ~LARGE_FILE:o}"
     except (FileNotFoundError, PermissionError):
         pass
@@ -173,17 +192,18 @@ def facts_of(root):
         fact["parent"] = numbers(parent, "NSpid")[outer:] if pid != root and parent else []
         state = stat_of(pid)[1]
         fact["state"] = state if state in "ZT" else "alive"
-        fact["directory"] = [os.readlink(f"/proc/{pid}/{n}") for n in ("cwd", "exe")
-                             if state != "Z"]
-        fact["maps"] = maps_of(pid)
-        fact["descriptors"] = descriptors_of(pid)
+        door = door_of(pid)
+        if door:
+            fact["directory"] = [os.readlink(f"{door}/{n}") for n in ("cwd", "exe")]
+            fact["maps"] = maps_of(door)
+            fact["descriptors"] = descriptors_of(door)
         for name in ("limits", "oom_score_adj", "cmdline", "environ", "auxv", "coredump_filter",
                      "personality", "timerslack_ns"):
             fact[name] = read(f"/proc/{pid}/{name}")
-        if state != "Z":
+        if door:
             for tid in os.listdir(f"/proc/{pid}/task"):
                 thread = read(f"/proc/{pid}/task/{tid}/status")
-                if thread:
+                if thread and "\nState:\tZ" not in thread:
                     fact[f"thread {numbers(thread, 'NSpid')[outer:]}"] = status_of(thread)
         facts[tuple(own)] = fact
     return facts
@@ -266,7 +286,8 @@ class Run:
 
     def facts(self, root):
         # The mask of signals is another one while it waits.
-        self.until(lambda: read(f"/proc/{root}/syscall").startswith(WAITS), "it does not wait")
+        self.until(lambda: any(read(f"/proc/{root}/task/{tid}/syscall").startswith(WAITS)
+                               for tid in os.listdir(f"/proc/{root}/task")), "it does not wait")
         return facts_of(root)
 
     def settled(self, root):
