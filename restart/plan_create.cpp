@@ -137,8 +137,8 @@ Status Planner::attempt_birth(std::uint32_t task, bool& done) {
   // Who is led through groups that are not there yet waits for them below a helper.
   if ((!turn || stranger || !can_be_placed(task)) && !(turn && stations(task).empty()) &&
       can_wait(task, below, stranger))
-    return stranger || !chained_.contains(task) ? early(task, below, stranger)
-                                                : in_chain(task, done);
+    return !chained_.contains(task) ? early_or_block(task, below, stranger, done)
+                                    : in_chain(task, done);
   if (!turn) return wait_for_turn(task, done);
   if (stranger) return from_session(parent, task);
   const bool before = parent != kNoTask && session != kFree && session != final_session(parent);

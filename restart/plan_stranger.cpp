@@ -89,6 +89,20 @@ Status Planner::early(std::uint32_t task, std::uint32_t below, bool stranger) {
   return below_helper(creator, n, task);
 }
 
+// The first of a block: its helper is in the session that a member needs.
+Status Planner::early_or_block(std::uint32_t task, std::uint32_t below, bool stranger, bool& done) {
+  const auto found = block_session_.find(task);
+  if (found == block_session_.end()) return early(task, below, stranger);
+  const Id session = found->second;
+  const Session& s = sessions_[static_cast<std::size_t>(session)];
+  CKPT_CHECK(s.dead ? want(Want::session, static_cast<std::uint32_t>(session), done)
+                    : want(Want::setsid, s.anchor, done));
+  if (!done) return {};
+  const Actor leader = leader_of(session, task);
+  if (!adopts_from(below, leader)) return early(task, below, stranger);
+  return below_helper(leader, ns_of(below), task);
+}
+
 Status Planner::below_helper(Actor creator, std::uint32_t n, std::uint32_t task) {
   const Actor holder = ghost(creator, {Ghost::kNone, n, task, Why::early}, false);
   holder_[task] = holder.index();

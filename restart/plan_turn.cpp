@@ -125,7 +125,9 @@ bool Planner::can_block(std::uint32_t task, std::uint32_t elder) const {
 // A block: siblings one behind the other that are born below one helper and float up together. The
 // first is the leader of the last's session, or the first child of the ghost of that.
 Status Planner::in_block(std::uint32_t task, bool stranger, bool& done) {
-  if (!stranger) {
+  const auto block = block_of_.find(task);
+  if (!stranger ||
+      (block != block_of_.end() && this->session(Actor::ghost(block->second)) == wanted(task))) {
     const Actor holder = Actor::ghost(block_of_.at(task));
     holder_[task] = holder.index();
     return birth(holder, task, Birth::early, false);
@@ -176,6 +178,8 @@ void Planner::find_chains() {
   std::sort(ties.begin(), ties.end(), [](const Tie& a, const Tie& b) {
     return std::pair{a.parent, a.last} > std::pair{b.parent, b.last};
   });
+  for (const Tie& tie : ties)
+    if (tie.is_block) find_block_session(tie.parent, tie.first, tie.last);
   for (auto tie = ties.begin(); tie != ties.end();) {
     Tie block = *tie++;
     if (!block.is_block) continue;
@@ -185,19 +189,36 @@ void Planner::find_chains() {
   }
 }
 
+// A member that is born into a session which neither the parent nor the first are in: the helper
+// is in it then, if the first may be born anywhere.
+void Planner::find_block_session(std::uint32_t parent, std::uint32_t first, std::uint32_t last) {
+  if (wanted(first) != kFree) return;
+  for (std::uint32_t c = f_.end[first]; c <= last; c = f_.end[c]) {
+    const Id session = wanted(c);
+    if (session < 0 || was_in(parent, session) || session == f_.sid[first] ||
+        !can_wait(c, parent, true))
+      continue;
+    block_session_[first] = session;
+    return;
+  }
+}
+
 // `task` is born below the helper of the sibling before it, and after that.
 Status Planner::in_chain(std::uint32_t task, bool& done) {
   const std::uint32_t below = cradle(task), elder = chained_.at(task);
   const bool alone =
       below != f_.parent[task] || waits_for(task) != kNoTask || !stations(task).empty();
   if (!alone && born_[elder] == Born::no) return want(Want::birth, elder, done);
-  if (alone || born_[elder] != Born::early) return early(task, below, false);
+  const bool stranger = is_stranger(task, below);
+  if (alone || born_[elder] != Born::early) return early_or_block(task, below, stranger, done);
   const Actor holder = Actor::ghost(holder_.at(elder));
-  const Id session = wanted(task), group = birth_group_[task];
-  if (ns(holder) != ns_of(below) || parent_of(holder) != actor(below) ||
+  const auto own = block_session_.find(task);
+  const Id session = own == block_session_.end() ? wanted(task) : own->second;
+  const Id group = birth_group_[task];
+  if (ns(holder) != ns_of(below) || cradle(elder) != below ||
       (session != kFree && this->session(holder) != session) ||
       (group != kFree && this->group(holder) != group && !sees(ns(holder), group)))
-    return early(task, below, false);
+    return early_or_block(task, below, stranger, done);
   holder_[task] = holder.index();
   return birth(holder, task, Birth::early, false);
 }

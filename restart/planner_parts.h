@@ -152,6 +152,7 @@ class Planner {
   [[nodiscard]] bool can_block(std::uint32_t task, std::uint32_t elder) const;
   Status in_block(std::uint32_t task, bool stranger, bool& done);
   void find_chains();
+  void find_block_session(std::uint32_t parent, std::uint32_t first, std::uint32_t last);
   Status in_chain(std::uint32_t task, bool& done);
 
   // plan_deputy.cpp: who stays where a parent was.
@@ -170,6 +171,7 @@ class Planner {
   Status from_session(std::uint32_t parent, std::uint32_t child);
   Status below_helper(Actor creator, std::uint32_t ns, std::uint32_t task);
   Status early(std::uint32_t task, std::uint32_t below, bool stranger);
+  Status early_or_block(std::uint32_t task, std::uint32_t below, bool stranger, bool& done);
   [[nodiscard]] Actor leader_of(Id session, std::uint32_t for_task);
   [[nodiscard]] bool adopts_from(std::uint32_t parent, Actor leader) const;
   Status adoption_ns(std::uint32_t parent, std::uint32_t child, Actor leader,
@@ -281,6 +283,7 @@ class Planner {
   std::unordered_set<std::uint32_t> deferred_;
   std::unordered_set<std::uint32_t> blocks_;                   // tasks that wait in a block
   std::unordered_map<std::uint32_t, std::uint32_t> block_of_;  // in between: a ghost
+  std::unordered_map<std::uint32_t, Id> block_session_;        // by the first: of its helper
   // Of who stands where a block may come to be: the sibling before it.
   std::unordered_map<std::uint32_t, std::uint32_t> chained_;
   // By task, the first child that need be looked at, see in_turn(), attempt_setsid() and

@@ -345,6 +345,16 @@ TEST_CASE("Rare shapes restart", "[model][PLAN-2][LC-12]") {
        Start::container,
        "1 fork; 2 fork; 3 fork; 4 setsid; 4 unshare; 2 subreaper_on; 4 clone_parent; 4 fork; "
        "6 fork; 6 setsid; 4 exit; 2 subreaper_off; 3 exit"},
+      {"in between a leader and its sibling in a deeper namespace stands a member of another "
+       "session",
+       Start::subtree,
+       "100 unshare; 100 fork; 101 fork; 102 setsid; 102 fork; 102 fork; 104 unshare; 102 exit; "
+       "104 clone_parent; 103 fork; 106 setns 105; 106 clone_parent; 107 clone_parent; "
+       "107 unshare; 107 setsid; 107 clone_parent; 104 setns 109; 104 clone_parent; 103 exit"},
+      {"the same, and the leader comes after one that is in its parent's session", Start::init,
+       "1 fork; 2 clone_parent; 3 unshare; 2 fork; 3 setsid; 3 clone_parent; 2 fork; 3 fork; "
+       "3 fork; 7 setsid; 2 exit; 8 unshare; 7 unshare; 7 clone_parent; 6 setns 9; 1 fork; "
+       "8 fork; 10 fork; 4 setns 11; 4 clone_parent; 6 clone_parent; 10 exit; 3 exit"},
   };
   for (const Shape& shape : kShapes) {
     INFO(shape.what);
