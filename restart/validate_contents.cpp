@@ -2,6 +2,7 @@
 // can tell was checked when they were read (format/read_contents.cpp).
 #include <algorithm>
 #include <map>
+#include <tuple>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -100,11 +101,7 @@ Status apart(std::vector<const FileLock*>& locks) {
 Status locks(const Image& image) {
   if (image.locks.empty()) return {};
   const OpenFiles files(image);
-  struct Which {
-    std::uint64_t dev, ino;
-    bool flock;
-    auto operator<=>(const Which&) const = default;
-  };
+  using Which = std::tuple<std::uint64_t, std::uint64_t, bool>;  // device, inode, by flock(2)?
   std::map<Which, std::vector<const FileLock*>> by_inode;
   for (const FileLock& lock : image.locks) {
     CKPT_CHECK(owner(files, lock));

@@ -263,12 +263,12 @@ std::uint32_t keep(Log& log, std::string_view text) {
 std::uint32_t keep_data(Log& log, std::string bytes) {
   constexpr std::uint64_t kMost = std::uint64_t{16} << 20;
   if (bytes.empty() || bytes.size() > kMost) return 0;
-  log.data_bytes += bytes.size() + sizeof bytes;
+  log.data_bytes += bytes.size() + sizeof(std::string);
   log.texts.push_back(std::move(bytes));
   log.data_texts.push_back(static_cast<std::uint32_t>(log.texts.size() - 1));
   while (log.data_bytes > kMost) {
     std::string& oldest = log.texts[log.data_texts.front()];
-    log.data_bytes -= oldest.size() + sizeof oldest;
+    log.data_bytes -= oldest.size() + sizeof(std::string);
     std::string().swap(oldest);
     log.data_texts.pop_front();
   }

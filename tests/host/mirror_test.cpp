@@ -108,6 +108,7 @@ TEST_CASE("mirror: a snapshot that contradicts itself was no instant of the tree
   CHECK(m.error().errno_value == EBUSY);
 }
 
+// Fails if the offset of a file does not come into the machine.
 TEST_CASE("mirror: files keep their sharing, type and place", "[host][PROC-7]") {
   ProcessSnapshot a = process(100, 1, 100, 100), b = process(101, 100, 100, 100);
   OpenFile log, pipe;

@@ -78,6 +78,7 @@ LiveTree& make_all(LiveTree& t, const std::string& dir) {
 
 }  // namespace
 
+// Fails if the position that fdinfo tells is not taken over.
 TEST_CASE("files: types, flags, names, offsets", "[host][PROC-3][PROC-7]") {
   const TempDir dir;
   LiveTree live([&](LiveTree& t) { make_all(t, dir.path); });
