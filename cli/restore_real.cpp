@@ -1,11 +1,13 @@
 #include "cli/restore_real.h"
 
+#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <optional>
+#include <span>
 
 #include "cli/terminal.h"
 #include "restart/host_executor_rebirth.h"
@@ -22,6 +24,14 @@ constexpr int kPassedOn[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
                              SIGUSR2, SIGALRM, SIGCONT, SIGWINCH};
 
 }  // namespace
+
+// They stay pending until somebody takes them.
+void hold_back(std::span<const int> signals) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : signals) sigaddset(&set, signal);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+}
 
 restart::HostOptions::Place place_of(const Arguments& a) {
   return a.has("here") ? Place::here : a.has("no-pids") ? Place::new_numbers : Place::own_namespace;
@@ -46,8 +56,12 @@ Result<int> restore_for_real(const Console& console, const Arguments& a, const L
   if (options.keep_session) {
     CKPT_TRY(Terminal own, Terminal::open());
     terminal.emplace(std::move(own));
-    options.on_placed = [&](pid_t root) { terminal->lend(group = ::getpgid(root)); };
   }
+  // Until then a signal gives the restore up; from then on it is the root process's.
+  options.on_placed = [&](pid_t root) {
+    if (!options.detach) hold_back(kPassedOn);
+    if (terminal) terminal->lend(group = ::getpgid(root));
+  };
   CKPT_TRY(restart::HostTree tree, restart::restore_processes(loaded.image, plan, pages, options));
   console.note("restored: " + count_of(loaded.image.tree.size(), "task") + "; " +
                (tree.root() != 0 ? "the root process is " + std::to_string(tree.root()) + " here"

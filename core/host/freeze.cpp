@@ -131,7 +131,10 @@ Status FrozenTree::freeze_all(pid_t root, const SnapshotOptions& options, bool a
   once.max_attempts = 2;
   for (int round = 0; round < kRounds; ++round) {
     auto look = snapshot_tree(root, round + 1 == kRounds ? options : once);
-    if (look.has_error() && look.error().errno_value == EBUSY) continue;
+    if (look.has_error() && look.error().errno_value == EBUSY) {
+      if (!alone) static_cast<void>(calm(root));
+      continue;
+    }
     if (look.has_error()) return look.error();
     snapshot_ = std::move(*look);
     if (alone) snapshot_.processes.resize(1);
@@ -141,28 +144,76 @@ Status FrozenTree::freeze_all(pid_t root, const SnapshotOptions& options, bool a
   return cannot("cannot freeze the processes", "new ones appear all the time", "try again", EBUSY);
 }
 
+// False: it has ended.
+Result<bool> FrozenTree::seize(pid_t pid, pid_t tid, const std::string& comm, pid_t tracer) {
+  const Tracee tracee(pid, tid);
+  const std::uint64_t call = restarted_call(pid, tid);
+  const Status seized = tracee.seize();
+  if (seized.has_error() && has_ended(pid, tid)) return false;
+  if (seized.has_error())
+    return with_hint(
+        seized.error(), comm,
+        tracer != 0 ? "process " + std::to_string(tracer) + " traces it" : "be root, or its owner");
+  threads_.emplace(tid, FrozenThread{tracee}).first->second.restarted_call = call;
+  return true;
+}
+
+// Who may have had children before it stopped, or has ended, makes another look necessary. Parents
+// stop before their children are touched: one that waits for a vfork(2) child stops when that has
+// called execve(2), which it never would if it was stopped before.
 Result<bool> FrozenTree::seize_new() {
-  std::vector<std::pair<FrozenThread*, const std::string*>> fresh;
+  bool found = false;
   for (const ProcessSnapshot& p : snapshot_.processes) {
     if (p.state == ProcState::zombie) continue;
+    std::vector<pid_t> fresh;
     for (const ThreadSnapshot& t : p.threads) {
       if (t.state == 'Z' || t.state == 'X' || threads_.contains(t.tid)) continue;
-      const Tracee tracee(p.pid, t.tid);
-      const std::uint64_t call = restarted_call(p.pid, t.tid);
-      const Status seized = tracee.seize();
-      if (seized.has_error() && has_ended(p.pid, t.tid)) continue;
-      if (seized.has_error())
-        return with_hint(seized.error(), p.comm,
-                         p.tracer != 0 ? "process " + std::to_string(p.tracer) + " traces it"
-                                       : "be root, or its owner");
-      const auto [at, is_new] = threads_.emplace(t.tid, FrozenThread{tracee});
-      at->second.restarted_call = call;
-      fresh.emplace_back(&at->second, &p.comm);
+      CKPT_TRY(const bool lives, seize(p.pid, t.tid, p.comm, p.tracer));
+      if (lives) fresh.push_back(t.tid);
+    }
+    for (const pid_t tid : fresh) CKPT_CHECK(wait(threads_.at(tid), p.comm));
+    found |= !fresh.empty();
+  }
+  return found;
+}
+
+// A tree that changes too fast to be looked at calms down when it is stopped from the root down:
+// who is stopped has no more children. Not if we are below the root ourselves: what serves us must
+// run. What fails here fails again where it is told.
+Status FrozenTree::calm(pid_t root) {
+  const ProcFs proc("/proc");
+  const auto parent_of = [&](pid_t pid) {
+    const auto text = proc.read(std::to_string(pid) + "/stat");
+    const auto stat = text ? parse_stat(*text) : text.error();
+    return stat ? stat->ppid : 0;
+  };
+  for (pid_t pid = ::getpid(); pid != 0; pid = parent_of(pid))
+    if (pid == root) return {};
+  std::vector<pid_t> processes{root};
+  for (std::size_t i = 0; i < processes.size(); ++i) {
+    const std::string dir = std::to_string(processes[i]) + "/task";
+    for (bool found = true; found;) {
+      found = false;
+      CKPT_TRY(const std::vector<pid_t> tids, proc.numbers(dir));
+      for (const pid_t tid : tids) {
+        if (threads_.contains(tid)) continue;
+        CKPT_TRY(const bool lives, seize(processes[i], tid, {}, 0));
+        if (!lives) continue;
+        CKPT_CHECK(wait(threads_.at(tid), {}));
+        found = true;
+      }
+    }
+    CKPT_TRY(const std::vector<pid_t> tids, proc.numbers(dir));
+    for (const pid_t tid : tids) {
+      const auto children = proc.read(dir + "/" + std::to_string(tid) + "/children");
+      if (children.has_error()) continue;
+      std::string_view words = *children;
+      pid_t child = 0;
+      while (const auto word = next_word(words))
+        if (scan(*word, child)) processes.push_back(child);
     }
   }
-  for (const auto& [thread, comm] : fresh) CKPT_CHECK(wait(*thread, *comm));
-  // Who was seen may have ended, or may have had children before it stopped: look again.
-  return !fresh.empty();
+  return {};
 }
 
 Status FrozenTree::wait(FrozenThread& thread, const std::string& comm) {

@@ -74,6 +74,13 @@ class Dump(Live):
             self.ok("dump", "--pid", p.pid, "--leave-running", "-o", "t.ckpt")
             self.assertIn(p.state(), "RS")
 
+    def test_a_tree_that_never_rests(self):
+        """It forks faster than it can be looked at, and dash does so by vfork(2)."""
+        p = Process(self, ["sh", "-c", "echo up; (while :; do /bin/true; done) & "
+                                       "while :; do /bin/true; done"])
+        for _ in range(20):
+            self.ok("dump", "--pid", p.pid, "--leave-running", "-o", "t.ckpt")
+
     def test_leaves_them_stopped(self):
         p = self.python()
         self.ok("dump", "--pid", p.pid, "--leave-stopped", "-o", "t.ckpt")
