@@ -170,9 +170,9 @@ Result<bool> FrozenTree::seize_new() {
       if (t.state == 'Z' || t.state == 'X' || threads_.contains(t.tid)) continue;
       CKPT_TRY(const bool lives, seize(p.pid, t.tid, p.comm, p.tracer));
       if (lives) fresh.push_back(t.tid);
+      found = true;
     }
     for (const pid_t tid : fresh) CKPT_CHECK(wait(threads_.at(tid), p.comm));
-    found |= !fresh.empty();
   }
   return found;
 }
