@@ -138,7 +138,7 @@ Status Planner::attempt_birth(std::uint32_t task, bool& done) {
   if ((!turn || stranger || !can_be_placed(task)) && !(turn && stations(task).empty()) &&
       can_wait(task, below, stranger))
     return !chained_.contains(task) ? early_or_block(task, below, stranger, done)
-                                    : in_chain(task, done);
+                                    : in_chain(task, stranger, done);
   if (!turn) return wait_for_turn(task, done);
   if (stranger) return from_session(parent, task);
   const bool before = parent != kNoTask && session != kFree && session != final_session(parent);

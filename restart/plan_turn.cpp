@@ -204,12 +204,11 @@ void Planner::find_block_session(std::uint32_t parent, std::uint32_t first, std:
 }
 
 // `task` is born below the helper of the sibling before it, and after that.
-Status Planner::in_chain(std::uint32_t task, bool& done) {
+Status Planner::in_chain(std::uint32_t task, bool stranger, bool& done) {
   const std::uint32_t below = cradle(task), elder = chained_.at(task);
   const bool alone =
       below != f_.parent[task] || waits_for(task) != kNoTask || !stations(task).empty();
   if (!alone && born_[elder] == Born::no) return want(Want::birth, elder, done);
-  const bool stranger = is_stranger(task, below);
   if (alone || born_[elder] != Born::early) return early_or_block(task, below, stranger, done);
   const Actor holder = Actor::ghost(holder_.at(elder));
   const auto own = block_session_.find(task);

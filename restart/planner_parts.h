@@ -153,7 +153,7 @@ class Planner {
   Status in_block(std::uint32_t task, bool stranger, bool& done);
   void find_chains();
   void find_block_session(std::uint32_t parent, std::uint32_t first, std::uint32_t last);
-  Status in_chain(std::uint32_t task, bool& done);
+  Status in_chain(std::uint32_t task, bool stranger, bool& done);
 
   // plan_deputy.cpp: who stays where a parent was.
   void make_deputy(std::uint32_t task, std::uint32_t for_child);

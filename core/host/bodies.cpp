@@ -67,7 +67,7 @@ Status Bodies::gather_all(const GatherOptions& options) {
   if (!obstacles_.empty()) return {};
   for (const auto& [key, file] : contents_of_files_.unnamed.all()) inodes_[key];
   for (ProcessState& s : processes_) CKPT_CHECK(gather_inside(s));
-  obstacles_ = find_obstacles(tree_.snapshot(), processes_, contents_of_files_);
+  obstacles_ = find_inner_obstacles(processes_);
   return {};
 }
 
@@ -90,10 +90,8 @@ Status Bodies::complete(core::Process& root) {
 // Whose contents are to be written in the end.
 void Bodies::note_file(const core::Fd& fd, const ProcessState& state) {
   const core::Ref<core::Pipe>& pipe = fd.file->pipe;
-  const bool known_pipe = std::any_of(pipes_.begin(), pipes_.end(),
-                                      [&](const PipeEnd& end) { return end.pipe == pipe; });
   const bool is_pipe = fd.file->type == format::kFilePipe || fd.file->type == format::kFileFifo;
-  if (pipe && is_pipe && (fd.file->flags & O_PATH) == 0 && !known_pipe)
+  if (pipe && is_pipe && (fd.file->flags & O_PATH) == 0 && known_pipes_.insert(pipe.get()).second)
     pipes_.push_back({pipe, state.threads.front().tid, fd.fd});
   const core::Inode* const file_inode = fd.file->inode.get();
   if (const auto inode =
@@ -106,9 +104,7 @@ void Bodies::note_file(const core::Fd& fd, const ProcessState& state) {
     file_owners_.emplace_back(fd.file, owner);
   const auto inside = std::find_if(state.descriptors.begin(), state.descriptors.end(),
                                    [&](const DescriptorState& d) { return d.fd == fd.fd; });
-  const bool known = std::any_of(file_states_.begin(), file_states_.end(),
-                                 [&](const auto& x) { return x.first == fd.file; });
-  if (inside != state.descriptors.end() && !known)
+  if (inside != state.descriptors.end() && with_state_.insert(fd.file.get()).second)
     file_states_.emplace_back(fd.file, &inside->image);
 }
 

@@ -1,6 +1,8 @@
 // The bodies of a frozen tree's tasks on their way into an image: what was gathered, as records.
 #pragma once
 
+#include <unordered_set>
+
 #include "core/checkpoint.h"
 #include "core/host/contents.h"
 #include "core/host/spaces.h"
@@ -73,8 +75,10 @@ class Bodies : public core::TaskBodies {
   std::map<UnnamedFiles::Key, Inode> inodes_;       // all unnamed files
   std::map<std::string, core::Ref<Anchor>> creds_;  // by their bytes
   std::vector<PipeEnd> pipes_;                      // one end of each
+  std::unordered_set<const core::Pipe*> known_pipes_;
   // The insides of files, each once.
   std::vector<std::pair<core::Ref<core::File>, const format::ImageFileState*>> file_states_;
+  std::unordered_set<const core::File*> with_state_;
   std::vector<std::pair<core::Ref<core::File>, const FileOwner*>> file_owners_;
   std::map<pid_t, core::Ref<core::Pid>> pids_;  // of the tree's threads, processes and groups
   std::uint64_t pages_ = 0, contents_ = 0;

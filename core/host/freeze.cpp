@@ -11,6 +11,7 @@
 #include <set>
 
 #include "core/host/proc_fs.h"
+#include "core/host/reading.h"
 #include "core/host/text_scan.h"
 
 namespace ckpt::host {
@@ -182,19 +183,14 @@ Result<bool> FrozenTree::seize_new() {
 // run. What fails here fails again where it is told.
 Status FrozenTree::calm(pid_t root) {
   const ProcFs proc("/proc");
-  const auto parent_of = [&](pid_t pid) {
-    const auto text = proc.read(std::to_string(pid) + "/stat");
-    const auto stat = text ? parse_stat(*text) : text.error();
-    return stat ? stat->ppid : 0;
-  };
-  for (pid_t pid = ::getpid(); pid != 0; pid = parent_of(pid))
-    if (pid == root) return {};
+  if (proc.self() == root || descends_from(proc, proc.self(), root)) return {};
   std::vector<pid_t> processes{root};
   for (std::size_t i = 0; i < processes.size(); ++i) {
     const std::string dir = std::to_string(processes[i]) + "/task";
+    std::vector<pid_t> tids;
     for (bool found = true; found;) {
       found = false;
-      CKPT_TRY(const std::vector<pid_t> tids, proc.numbers(dir));
+      CKPT_TRY(tids, proc.numbers(dir));
       for (const pid_t tid : tids) {
         if (threads_.contains(tid)) continue;
         CKPT_TRY(const bool lives, seize(processes[i], tid, {}, 0));
@@ -203,7 +199,6 @@ Status FrozenTree::calm(pid_t root) {
         found = true;
       }
     }
-    CKPT_TRY(const std::vector<pid_t> tids, proc.numbers(dir));
     for (const pid_t tid : tids) {
       const auto children = proc.read(dir + "/" + std::to_string(tid) + "/children");
       if (children.has_error()) continue;

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <map>
 #include <set>
+#include <unordered_map>
 
 #include "core/host/contents.h"
 #include "core/host/openers.h"
@@ -30,6 +31,10 @@ namespace {
 const std::set<std::string_view> kHarmlessFlags = {"rd", "wr", "ex", "sh", "mr", "mw", "me", "ms",
                                                    "gd", "lo", "dc", "de", "ac", "nr", "wf", "dd",
                                                    "sd", "sr", "rr", "hg", "nh", "mg", "??", "dw"};
+
+Obstacle obstacle(const ProcessSnapshot& p, std::string object, std::string why, std::string hint) {
+  return {p.pid, p.comm, std::move(object), std::move(why), std::move(hint)};
+}
 
 class Finder {
  public:
@@ -54,7 +59,7 @@ class Finder {
 
  private:
   void add(const ProcessSnapshot& p, std::string object, std::string why, std::string hint) {
-    found_.push_back({p.pid, p.comm, std::move(object), std::move(why), std::move(hint)});
+    found_.push_back(obstacle(p, std::move(object), std::move(why), std::move(hint)));
   }
 
   void process(const ProcessState& s) {
@@ -65,13 +70,6 @@ class Finder {
     for (const Mapping& m : s.mappings)
       if (m.name == "[vdso]" && m.has("sl")) add(p, "vdso", "is sealed", "");
     if (s.mm.exe.ends_with(" (deleted)")) add(p, "executable", "was deleted", "");
-    for (const std::string& surprise : s.surprises) add(p, "state", surprise, "");
-    constexpr std::int32_t kOwnProcessTime =
-        -6;  // CLOCK_PROCESS_CPUTIME_ID, as the kernel shows it
-    for (const format::PosixTimer& t : s.signal.timers)
-      if (t.clock < 0 && t.clock != kOwnProcessTime)
-        add(p, "timer " + std::to_string(t.id),
-            "of the clock of a thread, another process or a device", "");
     if (const auto scanner = PageScanner::open(window(p));
         scanner.has_value() && scanner->has_guards(0, 1ULL << 47))
       add(p, "memory", "has guard pages (MADV_GUARD_INSTALL)", "");
@@ -237,13 +235,15 @@ class Finder {
   // Both ends in the tree, or nobody at the other end at all.
   void pipe(const ProcessSnapshot& p, const FdEntry& fd, const OpenFile& f,
             const std::string& object) {
-    bool reads = false, writes = false;
-    for (const OpenFile& other : snapshot_.files)
-      if (other.type == FdType::pipe && other.ino == f.ino && other.dev == f.dev) {
+    if (pipe_ends_.empty())
+      for (const OpenFile& other : snapshot_.files) {
+        if (other.type != FdType::pipe) continue;
         const std::uint32_t access = other.flags & O_ACCMODE;
-        reads |= access != O_WRONLY;
-        writes |= access != O_RDONLY;
+        PipeEnds& ends = pipe_ends_[{other.dev, other.ino}];
+        ends.reads |= access != O_WRONLY;
+        ends.writes |= access != O_RDONLY;
       }
+    const auto [reads, writes] = pipe_ends_.at({f.dev, f.ino});
     if ((f.flags & O_DIRECT) != 0) add(p, object, "is a pipe of packets", "");
     if (reads && writes) return;
     const std::string path = "/proc/" + window_dir(p) + "/fd/" + std::to_string(fd.fd);
@@ -271,22 +271,27 @@ class Finder {
         add(p, "working directory",
             "is shared with process " + std::to_string(directory->second) + " (CLONE_FS)", "");
     }
-    for (std::size_t i = 1; i < processes_.size(); ++i) {
-      const ProcessSnapshot& p = *processes_[i].snapshot;
-      for (const ProcessState& other : processes_) {
-        if (other.snapshot->pid != p.ppid) continue;
-        const pid_t child = window(p), parent = window(*other.snapshot);
-        if (::syscall(SYS_kcmp, child, parent, KCMP_VM, 0, 0) == 0)
-          add(p, "memory", "is shared with its parent (vfork or CLONE_VM)", "");
-        else if (::syscall(SYS_kcmp, child, parent, KCMP_SIGHAND, 0, 0) == 0)
-          add(p, "signal handlers", "are shared with its parent (CLONE_SIGHAND)", "");
-      }
+    std::unordered_map<pid_t, pid_t> windows;
+    for (const ProcessState& s : processes_) {
+      const ProcessSnapshot& p = *s.snapshot;
+      const pid_t child = windows[p.pid] = window(p);
+      const auto parent = windows.find(p.ppid);  // they stand in tree order
+      if (parent == windows.end()) continue;
+      if (::syscall(SYS_kcmp, child, parent->second, KCMP_VM, 0, 0) == 0)
+        add(p, "memory", "is shared with its parent (vfork or CLONE_VM)", "");
+      else if (::syscall(SYS_kcmp, child, parent->second, KCMP_SIGHAND, 0, 0) == 0)
+        add(p, "signal handlers", "are shared with its parent (CLONE_SIGHAND)", "");
     }
   }
 
   const TreeSnapshot& snapshot_;
   const std::vector<ProcessState>& processes_;
   const Contents& contents_;
+  // Which ends of a pipe are in the tree; by device and inode. Made when the first pipe is met.
+  struct PipeEnds {
+    bool reads = false, writes = false;
+  };
+  std::map<std::pair<std::uint64_t, std::uint64_t>, PipeEnds> pipe_ends_;
   // All of /proc is read for it, so only if there is a FIFO.
   std::optional<std::map<std::pair<std::uint64_t, std::uint64_t>, pid_t>> fifo_openers_;
   std::vector<Obstacle> found_;
@@ -298,6 +303,20 @@ std::vector<Obstacle> find_obstacles(const TreeSnapshot& snapshot,
                                      const std::vector<ProcessState>& processes,
                                      const Contents& contents) {
   return Finder(snapshot, processes, contents).run();
+}
+
+std::vector<Obstacle> find_inner_obstacles(const std::vector<ProcessState>& processes) {
+  constexpr std::int32_t kOwnProcessTime = -6;  // CLOCK_PROCESS_CPUTIME_ID, as the kernel shows it
+  std::vector<Obstacle> found;
+  for (const ProcessState& s : processes) {
+    for (const std::string& surprise : s.surprises)
+      found.push_back(obstacle(*s.snapshot, "state", surprise, ""));
+    for (const format::PosixTimer& t : s.signal.timers)
+      if (t.clock < 0 && t.clock != kOwnProcessTime)
+        found.push_back(obstacle(*s.snapshot, "timer " + std::to_string(t.id),
+                                 "of the clock of a thread, another process or a device", ""));
+  }
+  return found;
 }
 
 }  // namespace ckpt::host

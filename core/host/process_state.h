@@ -64,9 +64,11 @@ Result<format::ImageCred> parse_credentials(std::string_view status_text);
 Status remove_mapping(pid_t pid, std::uint64_t begin, std::uint64_t size);
 
 struct Contents;
-// Everything in the tree that an image cannot hold yet, or that a restore could not bring back.
+// Everything in the tree that an image cannot hold yet, or that a restore could not bring back, as
+// far as it shows from outside; and what gather_inside() has found of it.
 std::vector<Obstacle> find_obstacles(const TreeSnapshot& snapshot,
                                      const std::vector<ProcessState>& processes,
                                      const Contents& contents);
+std::vector<Obstacle> find_inner_obstacles(const std::vector<ProcessState>& processes);
 
 }  // namespace ckpt::host

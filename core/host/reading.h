@@ -37,6 +37,9 @@ std::string name_of(const ProcessSnapshot& process);
 pid_t window(const ProcessSnapshot& process);
 std::string window_dir(const ProcessSnapshot& process);
 
+// Is `pid` a descendant of `ancestor`, as far as /proc tells?
+bool descends_from(const ProcFs& proc, pid_t pid, pid_t ancestor);
+
 Result<std::vector<Passer>> scan_everybody(const ProcFs& proc);
 
 // Fills reading.processes with the bones: ids, states, threads, children. An Error with errno

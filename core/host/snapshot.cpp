@@ -76,18 +76,7 @@ void let_pipeline_start(const ProcFs& proc, pid_t root, pid_t self) {
     const auto link = proc.read_link(fd + n);
     pipe = pipe || (!link.has_error() && parse_inode_link(link.value(), "pipe"));
   }
-  pid_t pid = self;
-  for (int up = 0; pipe && pid > 1 && up < 4096; ++up) {
-    const auto text = proc.read(std::to_string(pid) + "/stat");
-    if (text.has_error()) return;
-    const auto stat = parse_stat(text.value());
-    if (stat.has_error()) return;
-    pid = stat.value().ppid;
-    if (pid == root) {
-      std::this_thread::sleep_for(milliseconds(20));
-      return;
-    }
-  }
+  if (pipe && descends_from(proc, self, root)) std::this_thread::sleep_for(milliseconds(20));
 }
 
 std::vector<ForeignId> find_foreign(const Reading& reading) {

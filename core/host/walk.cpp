@@ -200,6 +200,18 @@ std::string window_dir(const ProcessSnapshot& process) {
   return tid == 0 || tid == process.pid ? pid : pid + "/task/" + std::to_string(tid);
 }
 
+bool descends_from(const ProcFs& proc, pid_t pid, pid_t ancestor) {
+  for (int up = 0; pid > 1 && up < 4096; ++up) {
+    const auto text = proc.read(std::to_string(pid) + "/stat");
+    if (text.has_error()) return false;
+    const auto stat = parse_stat(text.value());
+    if (stat.has_error()) return false;
+    pid = stat.value().ppid;
+    if (pid == ancestor) return true;
+  }
+  return false;
+}
+
 Result<std::vector<Passer>> scan_everybody(const ProcFs& proc) {
   CKPT_TRY(const auto pids, proc.numbers("."));
   std::vector<Passer> out;
