@@ -18,6 +18,9 @@ ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
 
 @unittest.skipUnless(os.geteuid() == 0, "skipped: restore for real: needs root")
 class RealCase(Case):
+    program = CKPT  # what restores, and what it does before: it may become a user
+    before_restore = None
+
     def start(self, *command):
         """A process in a session of its own, with files in self.dir only."""
         p = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -77,7 +80,8 @@ class RealCase(Case):
 
     def restore(self, *args):
         with open(self.path("restore.err"), "wb") as err:
-            p = subprocess.Popen([CKPT, "restore", *args], cwd=self.dir, env=environment(),
+            p = subprocess.Popen([self.program, "restore", *args], cwd=self.dir,
+                                 env=environment(), preexec_fn=self.before_restore,
                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err)
         self.addCleanup(p.wait)
         self.addCleanup(p.kill)
@@ -92,6 +96,15 @@ class RealCase(Case):
 
     def stop(self):
         open(self.path("stop"), "w", encoding="utf-8").close()
+
+    @staticmethod
+    def root_of(p):
+        """The root process of a restore that has made its init, as we see it."""
+        pid = p.pid
+        for _ in ("init", "root"):
+            pid = int(subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True,
+                                     check=True).stdout.split()[0])
+        return pid
 
     def counts(self):
         """The numbers are 1, 2, 3... without a gap, all by the same process."""

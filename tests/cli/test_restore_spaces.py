@@ -2,7 +2,6 @@
 """ckpt dump and restore of processes with namespaces or a root directory of their own."""
 import os
 import signal
-import subprocess
 import unittest
 
 from real import COUNT, RealCase
@@ -105,11 +104,7 @@ class Spaces(RealCase):
         for _ in range(2):
             p = self.restore("i.ckpt")
             self.grows()
-            init = subprocess.run(["pgrep", "-P", str(p.pid)], capture_output=True, text=True,
-                                  check=True).stdout.split()[0]
-            root = subprocess.run(["pgrep", "-P", init], capture_output=True, text=True,
-                                  check=True).stdout.split()[0]
-            self.ok("dump", "--pid", root, "-o", "i.ckpt")
+            self.ok("dump", "--pid", self.root_of(p), "-o", "i.ckpt")
             self.assertEqual(p.wait(timeout=30), 128 + signal.SIGKILL)
         p = self.restore("i.ckpt")
         self.grows()

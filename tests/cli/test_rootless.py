@@ -8,10 +8,9 @@ import shutil
 import signal
 import struct
 import subprocess
-import time
 import unittest
 
-from harness import CKPT, Case, environment
+from harness import CKPT, environment
 from real import RealCase
 
 USER = 54321
@@ -46,13 +45,14 @@ def user_namespaces():
 
 
 @unittest.skipUnless(os.geteuid() == 0, "skipped: rootless: needs root to become a user")
-class Rootless(Case):
+class Rootless(RealCase):
     def setUp(self):
         super().setUp()
         os.chown(self.dir, USER, USER)
-        self.copy = self.path("ckpt-copy")
-        shutil.copy(CKPT, self.copy)
-        os.chmod(self.copy, 0o755)
+        self.before_restore = become_user
+        self.program = self.path("ckpt-copy")
+        shutil.copy(CKPT, self.program)
+        os.chmod(self.program, 0o755)
         self.addCleanup(self.stop)
 
     def start(self, *command):
@@ -63,45 +63,10 @@ class Rootless(Case):
         return p
 
     def as_user(self, *args, code=0):
-        p = subprocess.run([self.copy, *map(str, args)], preexec_fn=become_user, cwd=self.dir,
+        p = subprocess.run([self.program, *map(str, args)], preexec_fn=become_user, cwd=self.dir,
                            capture_output=True, env=environment(), timeout=120, check=False)
         self.assertEqual(p.returncode, code, p.stderr.decode())
         return p.stderr.decode()
-
-    def lines(self):
-        try:
-            with open(self.path("out"), encoding="utf-8") as f:
-                return f.read().split("\n")[:-1]
-        except FileNotFoundError:
-            return []
-
-    def until(self, what):
-        end = time.monotonic() + 30
-        while not what():
-            self.assertLess(time.monotonic(), end, self.lines()[-3:])
-            time.sleep(0.02)
-
-    def grows(self):
-        n = len(self.lines())
-        self.until(lambda: len(self.lines()) > n + 3)
-
-    def stop(self):
-        open(self.path("stop"), "w", encoding="utf-8").close()
-
-    def restore(self, *args):
-        with open(self.path("said"), "wb") as err:
-            p = subprocess.Popen([self.copy, "restore", *args], stdin=subprocess.DEVNULL,
-                                 stdout=subprocess.DEVNULL, stderr=err, preexec_fn=become_user,
-                                 cwd=self.dir, env=environment())
-        self.addCleanup(p.wait)
-        self.addCleanup(p.kill)
-
-        def said():
-            with open(self.path("said"), encoding="utf-8") as f:
-                return f.read()
-        self.until(lambda: "restored: " in said() or p.poll() is not None)
-        self.assertIn("restored: ", said())
-        return p
 
     def goes_on(self, *args):
         r = self.restore("i.ckpt", *args)
@@ -137,11 +102,7 @@ class Rootless(Case):
         pid = self.dumped()
         r = self.restore("i.ckpt")
         self.grows()
-        init = subprocess.run(["pgrep", "-P", str(r.pid)], capture_output=True, text=True,
-                              check=True).stdout.split()[0]
-        root = subprocess.run(["pgrep", "-P", init], capture_output=True, text=True,
-                              check=True).stdout.split()[0]
-        self.as_user("dump", "--pid", root, "-o", "i.ckpt")
+        self.as_user("dump", "--pid", self.root_of(r), "-o", "i.ckpt")
         self.assertEqual(r.wait(timeout=30), 128 + signal.SIGKILL)
         self.assertEqual(self.goes_on(), {str(pid)})
 
@@ -154,7 +115,7 @@ class Rootless(Case):
         checkpoint_restore = 40
         value = struct.pack("<5I", 0x02000001, 0, 0, 1 << (checkpoint_restore - 32), 0)
         try:
-            os.setxattr(self.copy, "security.capability", value)
+            os.setxattr(self.program, "security.capability", value)
         except OSError as e:
             self.skipTest(f"needs file capabilities: {e}")
         pid = self.dumped()
