@@ -177,6 +177,26 @@ void tell(int fd, pid_t number) {
   close(fd);
 }
 
+pid_t orphan_of_leaders(const std::function<void(pid_t, pid_t)>& look) {
+  return told([&](int out) {
+    setsid();
+    const pid_t leader = fork();
+    if (leader == 0) {
+      setpgid(0, 0);
+      tell(out, member([&] {
+             const pid_t session = getsid(0), group = getpgid(0);
+             return [=] {
+               check(getsid(0) == session && getpgid(0) == group && session != group, "ids");
+               check(kill(session, 0) == -1 && kill(group, 0) == -1 && errno == ESRCH, "leaders");
+               look(session, group);
+             };
+           }));
+      std::_Exit(0);
+    }
+    waitpid(leader, nullptr, 0);
+  });
+}
+
 void until(const std::function<bool()>& condition, const std::string& what) {
   for (int i = 0; !condition(); ++i) {
     check(i < 6000, "waited in vain: " + what);

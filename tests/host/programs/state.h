@@ -50,6 +50,9 @@ pid_t fork_with(std::uint64_t flags);
 // The number that a child tells (by tell()) before it ends: that of a child of its own.
 pid_t told(const std::function<void(int out)>& work);
 void tell(int out, pid_t number);
+// An orphan in the session and the group of leaders that are gone. content() checks that it still
+// is, and calls `look` there with those two numbers.
+pid_t orphan_of_leaders(const std::function<void(pid_t session, pid_t group)>& look);
 // Waits until a process sleeps in the system call `nr` (or in its restarted form).
 void until_in_call(pid_t pid, long nr);
 bool in_call(pid_t pid, long nr);

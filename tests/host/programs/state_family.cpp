@@ -98,23 +98,8 @@ Check stop_not_seen() {
 // The leader of a session, and that of a group in it, are gone; their numbers live on.
 Check dead_leaders() {
   prctl(PR_SET_CHILD_SUBREAPER, 1);
-  const pid_t orphan = told([](int out) {
-    setsid();
-    const pid_t leader = fork();
-    if (leader == 0) {
-      setpgid(0, 0);
-      tell(out, member([] {
-             const pid_t session = getsid(0), group = getpgid(0);
-             return [=] {
-               check(getsid(0) == session && getpgid(0) == group && session != group, "ids");
-               check(kill(session, 0) == -1 && kill(group, 0) == -1 && errno == ESRCH, "leaders");
-               check(kill(-group, 0) == 0, "the group");
-             };
-           }));
-      std::_Exit(0);
-    }
-    waitpid(leader, nullptr, 0);
-  });
+  const pid_t orphan =
+      orphan_of_leaders([](pid_t, pid_t group) { check(kill(-group, 0) == 0, "the group"); });
   return [orphan] {
     check(stat_of(orphan)[0] == getpid(), "the new parent");
     content(orphan);

@@ -175,22 +175,8 @@ Check groups_within() {
 
 // Three namespaces deep, an orphan in the session and the group of the dead.
 Check dead_leaders_within() {
-  const pid_t orphan = told([](int out) {
-    setsid();
-    const pid_t leader = fork();
-    if (leader == 0) {
-      setpgid(0, 0);
-      tell(out, member([] {
-             const pid_t session = getsid(0), group = getpgid(0);
-             return [=] {
-               check(getsid(0) == session && getpgid(0) == group && session != group, "ids");
-               check(session > 1 && group > 1 && getppid() == 1, "ids within");
-               check(kill(session, 0) == -1 && kill(group, 0) == -1 && errno == ESRCH, "leaders");
-             };
-           }));
-      std::_Exit(0);
-    }
-    waitpid(leader, nullptr, 0);
+  const pid_t orphan = orphan_of_leaders([](pid_t session, pid_t group) {
+    check(session > 1 && group > 1 && getppid() == 1, "ids within");
   });
   return [orphan] { content(orphan); };
 }
