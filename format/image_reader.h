@@ -65,6 +65,7 @@ class ImageReader {
   Status read_platform();
   Status read_space();
   Status read_task_spaces();
+  Status read_placement(ImageThread& thread);
   Status take_bytes(std::size_t least, std::size_t most, std::vector<std::byte>& out);
   template <class T>
   Status take_array(std::size_t count, std::vector<T>& out);

@@ -68,6 +68,9 @@ struct ImageThread {
   SignalTask signal{};
   std::vector<Siginfo> pending;
   std::int32_t cred = 0;  // objref
+  std::uint32_t io_priority = 0;
+  std::vector<u64le> processors;  // as in PLACEMENT; empty: not bound
+  [[nodiscard]] bool placed() const { return io_priority != 0 || !processors.empty(); }
 };
 
 struct ImageFileState {

@@ -301,7 +301,16 @@ struct FileOwner {
 };
 BOOST_DESCRIBE_STRUCT(FileOwner, (), (file_objref, type, owner, signal))
 
-static_assert(sizeof(Inode) == 56);
+// PLACEMENT: of a thread that is bound to processors or has an I/O priority. Followed by a BUFFER
+// of nr_words u64: bit n % 64 of word n / 64 stands for processor n. No word: it is not bound.
+struct Placement {
+  u32le io_priority;  // ioprio_set(2), class and level; 0: none was set
+  u32le nr_words;
+};
+BOOST_DESCRIBE_STRUCT(Placement, (), (io_priority, nr_words))
+constexpr std::uint32_t kMaxProcessorWords = 1024;  // 65,536 processors
+
+static_assert(sizeof(Inode) == 56 && sizeof(Placement) == 8);
 static_assert(sizeof(Space) == 8 && sizeof(TaskSpaces) == 16);
 static_assert(sizeof(FileState) == 48 && sizeof(EpollWatch) == 16);
 static_assert(sizeof(Mm) == 136 && sizeof(Vma) == 96 && sizeof(PageRef) == 24);

@@ -325,6 +325,9 @@ Status ImageReader::check_features() {
   if (!image_.pipe_bufs.empty() || !image_.socket_pairs.empty()) used |= kFeaturePipes;
   if (!image_.process.spaces.empty()) used |= kFeatureSpaces;
   if (!image_.process.inodes.empty()) used |= kFeatureInodes;
+  if (std::any_of(image_.process.threads.begin(), image_.process.threads.end(),
+                  [](const ImageThread& t) { return t.placed(); }))
+    used |= kFeaturePlacement;
   const std::uint64_t said =
       image_.header.features & ~std::uint64_t{kFeatureUnknownIds | kFeatureMemory};
   if (used == said) return {};

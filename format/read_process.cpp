@@ -298,7 +298,24 @@ Status ImageReader::read_thread() {
     return bad("cred_ref and ecred_ref do not refer to one CRED");
   t.cred = creds.cred_ref;
   CKPT_CHECK(advance());
+  if (at(RecordType::placement)) CKPT_CHECK(read_placement(t));
   if (at(RecordType::task_spaces)) return read_task_spaces();
+  return {};
+}
+
+Status ImageReader::read_placement(ImageThread& thread) {
+  Placement placement{};
+  CKPT_CHECK(take(RecordType::placement, placement));
+  const std::uint32_t words = placement.nr_words;
+  thread.io_priority = placement.io_priority;
+  if (words > kMaxProcessorWords)
+    return bad("nr_words is above " + std::to_string(kMaxProcessorWords));
+  if (words == 0 && thread.io_priority == 0) return bad("it places nothing");
+  CKPT_CHECK(advance());
+  CKPT_CHECK(take_array(words, thread.processors));
+  if (words != 0 && std::all_of(thread.processors.begin(), thread.processors.end(),
+                                [](const u64le& word) { return word == 0; }))
+    return bad("a thread that is bound to no processor");
   return {};
 }
 

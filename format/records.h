@@ -56,6 +56,7 @@ enum class RecordType : std::uint32_t {
   task_spaces = 2051,
   inode = 2030,
   file_owner = 2031,
+  placement = 2036,
   tail = 9001,
   error = 9999,
 };
@@ -83,16 +84,17 @@ enum Mode : std::uint32_t { kModeContainer = 1, kModeSubtree = 2 };
 
 // Features that an image uses, a bit each. A reader refuses an image with a bit it does not know.
 enum Feature : std::uint64_t {
-  kFeatureNestedNs = 1,    // more than one pid namespace
-  kFeatureFiles = 2,       // FILE_TABLE, FILE_DESC, FILE
-  kFeatureUnknownIds = 4,  // some inner number or flag is unknown
-  kFeatureLocks = 8,       // FILE_LOCK
-  kFeaturePipes = 16,      // PIPE_BUF, SOCKET_PAIR
-  kFeatureMemory = 32,     // memory and registers: the records of process_records.h
-  kFeatureInodes = 64,     // files without a name: INODE
-  kFeatureSpaces = 256,    // SPACE, TASK_SPACES
+  kFeatureNestedNs = 1,     // more than one pid namespace
+  kFeatureFiles = 2,        // FILE_TABLE, FILE_DESC, FILE
+  kFeatureUnknownIds = 4,   // some inner number or flag is unknown
+  kFeatureLocks = 8,        // FILE_LOCK
+  kFeaturePipes = 16,       // PIPE_BUF, SOCKET_PAIR
+  kFeatureMemory = 32,      // memory and registers: the records of process_records.h
+  kFeatureInodes = 64,      // files without a name: INODE
+  kFeaturePlacement = 128,  // PLACEMENT
+  kFeatureSpaces = 256,     // SPACE, TASK_SPACES
 };
-constexpr std::uint64_t kKnownFeatures = 127 | 256;
+constexpr std::uint64_t kKnownFeatures = 511;
 // "nested pid namespaces, files"; bits without a name as a number; "none".
 std::string feature_names(std::uint64_t features);
 

@@ -39,6 +39,9 @@ class MemoryComparer {
     if (fa_.is_leader(i) || a_.image.zombie(fa_.leader[i])) process(i, x, y);
     const format::ImageThread &s = a_.image.process.threads[i], &t = b_.image.process.threads[j];
     if (!format::described_equal(s.cpu, t.cpu) || s.xstate != t.xstate) differ(i, "registers");
+    if (!format::described_equal(s.thread, t.thread) || s.io_priority != t.io_priority ||
+        s.processors != t.processors)
+      differ(i, "scheduling, alternate stack or restartable sequences");
     if (s.signal.blocked != t.signal.blocked) differ(i, "signal mask");
     const auto *p = a_.creds.find(s.cred), *q = b_.creds.find(t.cred);
     if (!format::described_equal(p->cred, q->cred) || p->groups != q->groups)

@@ -111,6 +111,7 @@ class ProcessCompiler {
   Status threads();
   Status own_state(std::size_t task);
   void scheduling(std::size_t task);
+  void placement(const format::ImageThread& t);
   Status pending(std::size_t task, const std::vector<format::Siginfo>& queue, bool shared);
   void timers();
   Status credentials(std::size_t task);

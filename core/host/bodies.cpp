@@ -109,7 +109,12 @@ void Bodies::note_file(const core::Fd& fd, const ProcessState& state) {
 }
 
 std::uint64_t Bodies::features() const {
-  return format::kFeatureMemory | (inodes_.empty() ? 0 : std::uint64_t{format::kFeatureInodes}) |
+  const bool placed = std::any_of(processes_.begin(), processes_.end(), [](const ProcessState& p) {
+    return std::any_of(p.threads.begin(), p.threads.end(),
+                       [](const ThreadState& t) { return t.image.placed(); });
+  });
+  return format::kFeatureMemory | (placed ? std::uint64_t{format::kFeaturePlacement} : 0) |
+         (inodes_.empty() ? 0 : std::uint64_t{format::kFeatureInodes}) |
          (spaces_.all.empty() ? 0 : std::uint64_t{format::kFeatureSpaces});
 }
 
@@ -229,6 +234,13 @@ void Bodies::write_task(format::RecordSink& out, const core::Task& task, core::O
   out.record(RecordType::signal_task, t.image.signal);
   write_pending(out, t.image.pending);
   out.record(RecordType::task_creds, creds);
+  if (t.image.placed()) {
+    format::Placement placement{};
+    placement.io_priority = t.image.io_priority;
+    placement.nr_words = static_cast<std::uint32_t>(t.image.processors.size());
+    out.record(RecordType::placement, placement);
+    write_array(out, t.image.processors);
+  }
   const auto spaces = spaces_.of.find(s.snapshot->pid);
   if (first && spaces != spaces_.of.end()) out.record(RecordType::task_spaces, spaces->second);
 }

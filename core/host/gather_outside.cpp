@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <bit>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -24,6 +25,16 @@ const ProcFs kProc("/proc");
 
 std::string dir_of(pid_t pid) {
   return std::to_string(pid);
+}
+
+// As in PLACEMENT; empty if the kernel does not tell.
+std::vector<format::u64le> processors_of(pid_t tid) {
+  std::vector<format::u64le> words(format::kMaxProcessorWords);
+  const long bytes =
+      ::syscall(SYS_sched_getaffinity, tid, words.size() * sizeof words[0], words.data());
+  words.resize(bytes > 0 ? static_cast<std::size_t>(bytes) / sizeof words[0] : 0);
+  while (!words.empty() && words.back() == 0) words.pop_back();
+  return words;
 }
 
 // The number after `key` in a text of "Key: value" lines; nullopt if it is not there.
@@ -280,6 +291,7 @@ class Gatherer {
       t.robust_list_length = static_cast<std::uint32_t>(length);
     }
     read_scheduling(t);
+    read_placement(t);
     CKPT_CHECK(read_credentials(t));
     s_.threads.push_back(std::move(t));
     return {};
@@ -299,6 +311,19 @@ class Gatherer {
     t.image.thread.sched_priority = attr.priority;
     t.image.thread.nice = attr.nice;
     t.image.thread.sched_flags = static_cast<std::uint32_t>(attr.flags);
+  }
+
+  static void read_placement(ThreadState& t) {
+    constexpr int kWhoThread = 1;  // IOPRIO_WHO_PROCESS
+    const long priority = ::syscall(SYS_ioprio_get, kWhoThread, t.tid);
+    if (priority > 0) t.image.io_priority = static_cast<std::uint32_t>(priority);
+    // Who may run on all, or on those that ckpt may, is not bound: elsewhere it has what is there.
+    static const std::vector<format::u64le> kOurs = processors_of(0);
+    static const auto kAll = static_cast<std::size_t>(::sysconf(_SC_NPROCESSORS_ONLN));
+    std::vector<format::u64le> theirs = processors_of(t.tid);
+    std::size_t count = 0;
+    for (const std::uint64_t word : theirs) count += static_cast<std::size_t>(std::popcount(word));
+    if (theirs != kOurs && count < kAll) t.image.processors = std::move(theirs);
   }
 
   Status read_credentials(ThreadState& t) const {

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -13,7 +12,6 @@
 #include <cerrno>
 #include <map>
 #include <set>
-#include <unordered_map>
 
 #include "core/host/contents.h"
 #include "core/host/openers.h"
@@ -26,6 +24,9 @@
 namespace ckpt::host {
 
 namespace {
+
+constexpr std::uint64_t kTaskSize =
+    (1ULL << 47) - format::kPageSize;  // the end of a process's memory
 
 // Codes of VmFlags that say nothing that would have to be restored, or that the image holds.
 const std::set<std::string_view> kHarmlessFlags = {"rd", "wr", "ex", "sh", "mr", "mw", "me", "ms",
@@ -71,7 +72,7 @@ class Finder {
       if (m.name == "[vdso]" && m.has("sl")) add(p, "vdso", "is sealed", "");
     if (s.mm.exe.ends_with(" (deleted)")) add(p, "executable", "was deleted", "");
     if (const auto scanner = PageScanner::open(window(p));
-        scanner.has_value() && scanner->has_guards(0, 1ULL << 47))
+        scanner.has_value() && scanner->has_guards(0, kTaskSize))
       add(p, "memory", "has guard pages (MADV_GUARD_INSTALL)", "");
     const auto status = ProcFs("/proc").read(window_dir(p) + "/status");
     if (!status.has_error() &&
@@ -99,11 +100,6 @@ class Finder {
     if ((in_use & kTiles) != 0) add(p, name, "uses AMX tiles", "");
     constexpr std::uint32_t kDeadline = 6;
     if (t.image.thread.sched_policy == kDeadline) add(p, name, "is of SCHED_DEADLINE", "");
-    if (::syscall(SYS_ioprio_get, 1, t.tid) > 0) add(p, name, "has an I/O priority", "ionice -c 0");
-    cpu_set_t theirs, ours;
-    if (::sched_getaffinity(t.tid, sizeof theirs, &theirs) == 0 &&
-        ::sched_getaffinity(0, sizeof ours, &ours) == 0 && !CPU_EQUAL(&theirs, &ours))
-      add(p, name, "is bound to some processors", "taskset -p");
   }
 
   void mapping(const ProcessState& s, const format::ImageVma& v, const Mapping& m) {
@@ -271,17 +267,27 @@ class Finder {
         add(p, "working directory",
             "is shared with process " + std::to_string(directory->second) + " (CLONE_FS)", "");
     }
-    std::unordered_map<pid_t, pid_t> windows;
-    for (const ProcessState& s : processes_) {
-      const ProcessSnapshot& p = *s.snapshot;
-      const pid_t child = windows[p.pid] = window(p);
-      const auto parent = windows.find(p.ppid);  // they stand in tree order
-      if (parent == windows.end()) continue;
-      if (::syscall(SYS_kcmp, child, parent->second, KCMP_VM, 0, 0) == 0)
-        add(p, "memory", "is shared with its parent (vfork or CLONE_VM)", "");
-      else if (::syscall(SYS_kcmp, child, parent->second, KCMP_SIGHAND, 0, 0) == 0)
-        add(p, "signal handlers", "are shared with its parent (CLONE_SIGHAND)", "");
-    }
+    one_address_space();
+  }
+
+  // kcmp(2) orders them. (CLONE_SIGHAND without CLONE_VM is nothing that clone(2) takes.)
+  void one_address_space() {
+    const auto order = [](const ProcessState* x, const ProcessState* y) {
+      return ::syscall(SYS_kcmp, window(*x->snapshot), window(*y->snapshot), KCMP_VM, 0, 0);
+    };
+    std::vector<const ProcessState*> all;
+    for (const ProcessState& s : processes_) all.push_back(&s);
+    constexpr long kEqual = 0, kLess = 1;
+    std::sort(all.begin(), all.end(), [&](const auto* x, const auto* y) {
+      const long is = order(x, y);
+      return is == kLess || (is == kEqual && x < y);  // who comes first in the tree
+    });
+    for (std::size_t i = 1; i < all.size(); ++i)
+      if (order(all[i - 1], all[i]) == kEqual)
+        add(*all[i]->snapshot, "memory",
+            "is shared with process " + std::to_string(all[i - 1]->snapshot->pid) +
+                " (vfork or CLONE_VM)",
+            "");
   }
 
   const TreeSnapshot& snapshot_;

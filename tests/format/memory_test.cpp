@@ -154,8 +154,8 @@ void contents(RecordSink& out) {
 // A single process with one page of every kind, and a pipe.
 void memory_image(RecordSink& out) {
   ImageBuilder b(out);
-  b.head(kModeSubtree,
-         kFeatureMemory | kFeatureFiles | kFeaturePipes | kFeatureInodes | kFeatureSpaces);
+  b.head(kModeSubtree, kFeatureMemory | kFeatureFiles | kFeaturePipes | kFeatureInodes |
+                           kFeatureSpaces | kFeaturePlacement);
   b.pids({{100}});
   b.tree({ImageBuilder::entry(1, kRefInvisible, 1, 1, 1)});
   b.pid_ns(4, 0, 0);
@@ -181,6 +181,12 @@ void memory_image(RecordSink& out) {
   b.fd(11, 0);
   process_objects(b, out);
   thread(out);
+  Placement placement{};
+  placement.io_priority = 3 << 13;
+  placement.nr_words = 2;
+  out.record(R::placement, placement);
+  const u64le words[] = {u64le(0), u64le(1)};
+  out.record(R::buffer, words, sizeof words);
   TaskSpaces spaces{};
   spaces.mount = 1;
   spaces.uts = 2;
@@ -252,6 +258,13 @@ const Damage kDamages[] = {
     {"unknown kind 0", [](auto& r) { at<Space>(r, R::space).kind = 0; }},
     {"proc_ns 5 is no PID_NS", [](auto& r) { at<Space>(r, R::space).proc_ns = 5; }},
     {"proc_ns 4 is no PID_NS", [](auto& r) { at<Space>(r, R::space, 1).proc_ns = 4; }},
+    {"nr_words is above 1024", [](auto& r) { at<Placement>(r, R::placement).nr_words = 1025; }},
+    {"places nothing",
+     [](auto& r) {
+       at<Placement>(r, R::placement).nr_words = 0;
+       at<Placement>(r, R::placement).io_priority = 0;
+     }},
+    {"bound to no processor", [](auto& r) { after(r, R::placement, 0) = Bytes(16, std::byte{0}); }},
     {"no SPACE 2 of kind 1", [](auto& r) { at<TaskSpaces>(r, R::task_spaces).mount = 2; }},
     {"no SPACE 3 of kind 4", [](auto& r) { at<TaskSpaces>(r, R::task_spaces).cgroup = 3; }},
     {"more than 64 bytes",
@@ -361,6 +374,8 @@ TEST_CASE("Memory and registers come back, and pages go to their sink", "[format
   REQUIRE(p.spaces.size() == 2);
   CHECK(p.spaces[1].nodename == "host");
   CHECK(p.task_spaces.at(0).uts == 2);
+  CHECK(p.threads.at(0).io_priority == 3 << 13);
+  CHECK(p.threads.at(0).processors == std::vector<u64le>{u64le(0), u64le(1)});
   REQUIRE(p.inodes.size() == 2);
   CHECK(p.inodes[0].name == "m");
   CHECK(p.inodes[0].files == std::vector<s32le>{11});
