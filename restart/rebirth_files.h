@@ -40,6 +40,7 @@ class OpenedFiles {
   Result<int> adopt(int fd);
   // What could not become just as it was.
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
+  void note(std::string sentence) { notes_.push_back(std::move(sentence)); }
   void close_all();
 
  private:

@@ -31,7 +31,8 @@ bool anonymous(const format::Vma& v) {
 
 // Nothing of ours is left but the region; the vdso is where the image has it.
 void ProcessCompiler::leave_old_memory() {
-  const std::uint64_t begin = c_.region.begin(), end = begin + c_.region.size();
+  const std::uint64_t begin = c_.region.begin(),
+                      end = begin + c_.region.size() + (share_ ? c_.arena.size() : 0);
   if (__rseq_size > 0) {
     const auto area = reinterpret_cast<std::uint64_t>(__builtin_thread_pointer()) +
                       static_cast<std::uint64_t>(__rseq_offset);
@@ -40,8 +41,22 @@ void ProcessCompiler::leave_old_memory() {
   }
   p_.call("unmap", SYS_munmap, {0, begin});
   p_.call("unmap", SYS_munmap, {end, kTaskSize - end});
+  if (share_) take_share();
   const std::uint64_t vvar = mm_.mm.vdso - c_.image.process.platform.vvar_size;
   p_.call("map the vdso", SYS_arch_prctl, {ARCH_MAP_VDSO_64, vvar}, host::kStubMust, vvar);
+}
+
+// One mapping stays one: mremap(2) and the like take no range of several.
+void ProcessCompiler::take_share() {
+  for (const Arena::Move& m : share_->moves) {
+    const std::uint64_t size = m.end - m.begin;
+    p_.call("move", SYS_mremap, {m.from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, m.begin},
+            host::kStubMust, m.begin);
+  }
+  p_.call("unmap", SYS_munmap, {c_.arena.begin(), c_.arena.size()});
+  for (const Extent& e : share_->stale)
+    p_.call("drop pages", SYS_madvise, {e.begin, e.end - e.begin, MADV_DONTNEED}, host::kStubMust,
+            e.begin);
 }
 
 Status ProcessCompiler::descriptors() {
@@ -172,6 +187,7 @@ Result<std::int32_t> ProcessCompiler::number_of(std::int32_t pid) const {
 
 Status ProcessCompiler::map(const format::ImageVma& v, bool filled) {
   const format::Vma& vma = v.vma;
+  if (is_moved(vma)) return {};
   std::uint64_t flags = MAP_FIXED_NOREPLACE, fd = kMinusOne, offset = 0;
   std::uint64_t protection = vma.vm_page_prot;
   if (filled) protection |= PROT_WRITE;
@@ -198,7 +214,8 @@ Status ProcessCompiler::map(const format::ImageVma& v, bool filled) {
 void ProcessCompiler::advise(const format::ImageVma& v, bool filled) {
   const format::Vma& vma = v.vma;
   const std::uint64_t start = vma.vm_start, size = vma.vm_end - vma.vm_start;
-  if (filled && (vma.vm_page_prot & PROT_WRITE) == 0)
+  constexpr std::uint64_t kUsual = PROT_READ | PROT_WRITE;  // as it comes from the arena
+  if (is_moved(vma) ? vma.vm_page_prot != kUsual : filled && (vma.vm_page_prot & PROT_WRITE) == 0)
     p_.call("protect", SYS_mprotect, {start, size, vma.vm_page_prot}, host::kStubMust, start);
   static const struct {
     std::uint64_t flag;
@@ -233,27 +250,37 @@ Status ProcessCompiler::mappings() {
   return describe_memory();
 }
 
+bool ProcessCompiler::is_moved(const format::Vma& vma) const {
+  return share_ && share_->moves_to(vma.vm_start);
+}
+
 Status ProcessCompiler::fill() {
-  const auto fd = static_cast<std::uint64_t>(c_.pages_fd);
+  Extents contents;
   for (const PageStore::Run& run : c_.pages.runs(mm_.ref)) {
-    std::uint64_t offset = run.offset;
-    if (offset == PageStore::kZeros) {
-      // New anonymous memory is zero; a file's page may have been zeroed.
-      const auto v = std::upper_bound(
-          mm_.vmas.begin(), mm_.vmas.end(), run.address,
-          [](std::uint64_t a, const format::ImageVma& x) { return a < x.vma.vm_end; });
-      if (v != mm_.vmas.end() && anonymous(v->vma) &&
-          run.address + run.count * kPage <= v->vma.vm_end)
-        continue;
-      CKPT_TRY(offset, c_.pages.zeros(run.count));
+    const std::uint64_t end = run.address + run.count * kPage;
+    if (run.offset != PageStore::kZeros) {
+      contents.push_back({run.address, end, run.offset});
+      continue;
     }
-    for (std::uint64_t done = 0; done < run.count * kPage; done += kMostAtOnce) {
-      const std::uint64_t n = std::min(kMostAtOnce, run.count * kPage - done);
-      p_.call("fill", SYS_pread64, {fd, run.address + done, n, offset + done}, host::kStubMust,
-              run.address + done);
-    }
+    // New anonymous memory is zero; a file's page may have been zeroed.
+    const auto v = std::upper_bound(
+        mm_.vmas.begin(), mm_.vmas.end(), run.address,
+        [](std::uint64_t a, const format::ImageVma& x) { return a < x.vma.vm_end; });
+    if (v != mm_.vmas.end() && anonymous(v->vma) && end <= v->vma.vm_end) continue;
+    CKPT_TRY(const std::uint64_t zeros, c_.pages.zeros(run.count));
+    fill({run.address, end, zeros});
   }
+  if (share_) contents = outside(contents, share_->same);
+  for (const Extent& e : contents) fill(e);
   return {};
+}
+
+void ProcessCompiler::fill(const Extent& e) {
+  const auto fd = static_cast<std::uint64_t>(c_.pages_fd);
+  for (std::uint64_t at = e.begin; at < e.end; at += kMostAtOnce)
+    p_.call("fill", SYS_pread64,
+            {fd, at, std::min(kMostAtOnce, e.end - at), e.offset + (at - e.begin)}, host::kStubMust,
+            at);
 }
 
 // The bounds that the kernel keeps of an address space, and its executable.
