@@ -120,6 +120,8 @@ bool visit_record_struct(std::uint32_t type, F&& f) {
       return call(std::type_identity<FileOwner>{});
     case placement:
       return call(std::type_identity<Placement>{});
+    case guards:
+      return call(std::type_identity<Guards>{});
     case tail:
       return call(std::type_identity<Tail>{});
     case container:

@@ -71,6 +71,7 @@ class ImageReader {
   Status take_array(std::size_t count, std::vector<T>& out);
   Status read_process_object(const Objref& announced);
   Status read_mm(std::int32_t ref);
+  Status read_guards(ImageMm& mm);
   Status read_vma(ImageMm& mm);
   Status check_vma(const ImageMm& mm, const Vma& vma) const;
   Status define_shm(const Vma& vma);

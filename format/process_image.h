@@ -21,8 +21,9 @@ struct ImageMm {
   std::string exe;
   std::vector<std::byte> auxv;
   std::vector<ImageVma> vmas;  // ascending, without overlap
-  std::uint64_t pages = 0;     // with contents in the image
-  std::uint64_t digest = 0;    // of these contents and their addresses; 0: none
+  std::vector<GuardArea> guards;
+  std::uint64_t pages = 0;   // with contents in the image
+  std::uint64_t digest = 0;  // of these contents and their addresses; 0: none
 };
 
 struct ImageShm {

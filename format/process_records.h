@@ -78,6 +78,20 @@ BOOST_DESCRIBE_STRUCT(Vma, (),
                       (vma_type, vma_objref, ino_objref, ino_size, vm_start, vm_end, vm_page_prot,
                        vm_flags, vm_pgoff, dev, ino, size, mtime_ns))
 
+// GUARDS: pages of an address space that nobody may touch (madvise(2), MADV_GUARD_INSTALL).
+// Followed by a BUFFER of nr_areas GuardArea, ascending.
+struct Guards {
+  u32le nr_areas;
+  u32le pad;
+};
+BOOST_DESCRIBE_STRUCT(Guards, (), (nr_areas))
+
+struct GuardArea {
+  u64le start, end;  // addresses within one mapping, multiples of the page size
+};
+BOOST_DESCRIBE_STRUCT(GuardArea, (), (start, end))
+constexpr std::uint32_t kMaxGuards = 1U << 20;
+
 // PGARR: page contents. Followed by a BUFFER of nr_refs PageRef and, if nr_pages is not 0, a BUFFER
 // of nr_pages pages. No content stands twice in an image.
 struct Pgarr {
@@ -310,7 +324,7 @@ struct Placement {
 BOOST_DESCRIBE_STRUCT(Placement, (), (io_priority, nr_words))
 constexpr std::uint32_t kMaxProcessorWords = 1024;  // 65,536 processors
 
-static_assert(sizeof(Inode) == 56 && sizeof(Placement) == 8);
+static_assert(sizeof(Inode) == 56 && sizeof(Placement) == 8 && sizeof(Guards) == 8);
 static_assert(sizeof(Space) == 8 && sizeof(TaskSpaces) == 16);
 static_assert(sizeof(FileState) == 48 && sizeof(EpollWatch) == 16);
 static_assert(sizeof(Mm) == 136 && sizeof(Vma) == 96 && sizeof(PageRef) == 24);

@@ -328,6 +328,9 @@ Status ImageReader::check_features() {
   if (std::any_of(image_.process.threads.begin(), image_.process.threads.end(),
                   [](const ImageThread& t) { return t.placed(); }))
     used |= kFeaturePlacement;
+  if (std::any_of(image_.process.mms.begin(), image_.process.mms.end(),
+                  [](const ImageMm& mm) { return !mm.guards.empty(); }))
+    used |= kFeatureGuards;
   const std::uint64_t said =
       image_.header.features & ~std::uint64_t{kFeatureUnknownIds | kFeatureMemory};
   if (used == said) return {};

@@ -124,6 +124,7 @@ Status ImageReader::read_mm(std::int32_t ref) {
   CKPT_CHECK(take_bytes(0, kMaxAuxv, mm.auxv));
   if (mm.auxv.size() % 16 != 0) return bad("the auxiliary vector is no number of entries");
   while (mm.vmas.size() < mm.mm.map_count) CKPT_CHECK(read_vma(mm));
+  if (at(RecordType::guards)) CKPT_CHECK(read_guards(mm));
   mm_index_[ref] = image_.process.mms.size();
   image_.process.mms.push_back(std::move(mm));
   return {};
@@ -174,6 +175,26 @@ Status ImageReader::read_vma(ImageMm& mm) {
   if (vma.vma.vma_type == kVmaFile || vma.vma.vma_type == kVmaShmFile)
     CKPT_CHECK(take_text(RecordType::file_name, vma.path));
   mm.vmas.push_back(std::move(vma));
+  return {};
+}
+
+Status ImageReader::read_guards(ImageMm& mm) {
+  Guards head{};
+  CKPT_CHECK(take(RecordType::guards, head));
+  const std::uint32_t count = head.nr_areas;
+  if (count == 0 || count > kMaxGuards) return bad("nr_areas is " + std::to_string(count));
+  CKPT_CHECK(advance());
+  CKPT_CHECK(take_array(count, mm.guards));
+  std::uint64_t above = 0;
+  auto vma = mm.vmas.begin();
+  for (const GuardArea& g : mm.guards) {
+    if (g.start >= g.end || (g.start | g.end) % kPageSize != 0 || g.start < above)
+      return bad("guard pages from " + hex(g.start) + " to " + hex(g.end));
+    while (vma != mm.vmas.end() && vma->vma.vm_end <= g.start) ++vma;
+    if (vma == mm.vmas.end() || g.start < vma->vma.vm_start || g.end > vma->vma.vm_end)
+      return bad("guard pages at " + hex(g.start) + " lie in no mapping");
+    above = g.end;
+  }
   return {};
 }
 

@@ -86,6 +86,8 @@ const char* record_name(std::uint32_t type) {
       return "FILE_OWNER";
     case RecordType::placement:
       return "PLACEMENT";
+    case RecordType::guards:
+      return "GUARDS";
     case RecordType::tail:
       return "TAIL";
     case RecordType::error:
@@ -104,6 +106,7 @@ std::string feature_names(std::uint64_t features) {
       {kFeatureMemory, "memory and registers"},
       {kFeatureInodes, "files without a name"},
       {kFeatureSpaces, "namespaces of their own"},
+      {kFeatureGuards, "guard pages"},
       {kFeaturePlacement, "processors and I/O priorities"},
   };
   std::string names;

@@ -57,6 +57,7 @@ enum class RecordType : std::uint32_t {
   inode = 2030,
   file_owner = 2031,
   placement = 2036,
+  guards = 2037,
   tail = 9001,
   error = 9999,
 };
@@ -92,9 +93,10 @@ enum Feature : std::uint64_t {
   kFeatureMemory = 32,      // memory and registers: the records of process_records.h
   kFeatureInodes = 64,      // files without a name: INODE
   kFeaturePlacement = 128,  // PLACEMENT
+  kFeatureGuards = 8192,    // GUARDS
   kFeatureSpaces = 256,     // SPACE, TASK_SPACES
 };
-constexpr std::uint64_t kKnownFeatures = 511;
+constexpr std::uint64_t kKnownFeatures = 511 | 8192;
 // "nested pid namespaces, files"; bits without a name as a number; "none".
 std::string feature_names(std::uint64_t features);
 

@@ -55,6 +55,9 @@ class MemoryComparer {
 
   void process(std::uint32_t i, const format::TaskObjs& x, const format::TaskObjs& y) {
     const auto *p = a_.mms.find(x.mm_objref), *q = b_.mms.find(y.mm_objref);
+    if (!std::equal(p->guards.begin(), p->guards.end(), q->guards.begin(), q->guards.end(),
+                    format::described_equal<format::GuardArea>))
+      differ(i, "guard pages");
     if (!same_maps(*p, *q))
       out_.add("task " + task_text(a_.image, fa_, i) + ": mappings", std::to_string(p->vmas.size()),
                std::to_string(q->vmas.size()));

@@ -57,7 +57,8 @@ constexpr std::uint64_t kPage = format::kPageSize;
 std::uint64_t region_size(const format::Image& image, const PageStore& pages, const Arena& arena) {
   std::uint64_t size = 1 << 20;
   for (const format::ImageMm& mm : image.process.mms)
-    size += (128 << 10) + mm.vmas.size() * 1024 + pages.runs(mm.ref).size() * 128;
+    size += (128 << 10) + mm.vmas.size() * 1024 + mm.guards.size() * 128 +
+            pages.runs(mm.ref).size() * 128;
   for (const format::ImageThread& t : image.process.threads)
     size += (16 << 10) + t.xstate.size() + t.pending.size() * 512;
   for (const format::ImageSignal& s : image.process.signals)

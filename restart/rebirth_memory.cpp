@@ -217,6 +217,11 @@ void ProcessCompiler::advise(const format::ImageVma& v, bool filled) {
   constexpr std::uint64_t kUsual = PROT_READ | PROT_WRITE;  // as it comes from the arena
   if (is_moved(vma) ? vma.vm_page_prot != kUsual : filled && (vma.vm_page_prot & PROT_WRITE) == 0)
     p_.call("protect", SYS_mprotect, {start, size, vma.vm_page_prot}, host::kStubMust, start);
+  constexpr std::uint64_t kGuardInstall = 102;
+  for (const format::GuardArea& g : mm_.guards)
+    if (g.start >= start && g.end <= vma.vm_end)
+      p_.call("install guard pages", SYS_madvise, {g.start, g.end - g.start, kGuardInstall},
+              host::kStubMust, g.start);
   static const struct {
     std::uint64_t flag;
     int advice;

@@ -41,6 +41,21 @@ std::size_t index_of(const std::vector<ThreadState>& threads, pid_t tid) {
   return 0;
 }
 
+// Both ascend.
+void leave_out(const std::vector<format::GuardArea>& guards, std::vector<PageRange>& ranges) {
+  if (guards.empty()) return;
+  std::vector<PageRange> left;
+  for (PageRange r : ranges) {
+    for (const format::GuardArea& g : guards) {
+      if (g.end <= r.begin || g.start >= r.end) continue;
+      if (r.begin < g.start) left.push_back({r.begin, g.start});
+      r.begin = std::min<std::uint64_t>(g.end, r.end);
+    }
+    if (r.begin < r.end) left.push_back(r);
+  }
+  ranges = std::move(left);
+}
+
 }  // namespace
 
 Bodies::~Bodies() = default;
@@ -113,7 +128,10 @@ std::uint64_t Bodies::features() const {
     return std::any_of(p.threads.begin(), p.threads.end(),
                        [](const ThreadState& t) { return t.image.placed(); });
   });
-  return format::kFeatureMemory | (placed ? std::uint64_t{format::kFeaturePlacement} : 0) |
+  const bool guarded = std::any_of(processes_.begin(), processes_.end(),
+                                   [](const ProcessState& p) { return !p.mm.guards.empty(); });
+  return format::kFeatureMemory | (guarded ? std::uint64_t{format::kFeatureGuards} : 0) |
+         (placed ? std::uint64_t{format::kFeaturePlacement} : 0) |
          (inodes_.empty() ? 0 : std::uint64_t{format::kFeatureInodes}) |
          (spaces_.all.empty() ? 0 : std::uint64_t{format::kFeatureSpaces});
 }
@@ -179,6 +197,11 @@ void Bodies::write_mm(format::RecordSink& out, std::size_t process, core::ObjHas
     if (vma.vma_type == format::kVmaFile || vma.vma_type == format::kVmaShmFile)
       out.text(RecordType::file_name, s.mm.vmas[i].path);
   }
+  if (s.mm.guards.empty()) return;
+  format::Guards guards{};
+  guards.nr_areas = static_cast<std::uint32_t>(s.mm.guards.size());
+  out.record(RecordType::guards, guards);
+  write_array(out, s.mm.guards);
 }
 
 std::int32_t Bodies::write_cred(format::RecordSink& out, const format::ImageCred& cred,
@@ -323,6 +346,7 @@ Status Bodies::write_contents(format::RecordSink& out, core::ObjHash& objhash) {
       if (v.vma.vma_type != format::kVmaAnon && v.vma.vma_type != format::kVmaFile) continue;
       ranges.clear();
       CKPT_CHECK(scanner.scan(v.vma.vm_start, v.vma.vm_end, ranges));
+      leave_out(s.mm.guards, ranges);
       CKPT_CHECK(writer.collect(objhash.lookup(*anchors_[i][0]), s.memory.fd(), ranges));
     }
   }

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "core/host/fdinfo_state.h"
+#include "core/host/page_scan.h"
 #include "core/host/proc_fs.h"
 #include "core/host/process_state.h"
 #include "core/host/reading.h"
@@ -22,6 +23,7 @@ namespace ckpt::host {
 namespace {
 
 const ProcFs kProc("/proc");
+constexpr std::uint64_t kTaskSize = (1ULL << 47) - format::kPageSize;  // the end of memory
 
 std::string dir_of(pid_t pid) {
   return std::to_string(pid);
@@ -98,6 +100,7 @@ class Gatherer {
     s_.snapshot = &p_;
     CKPT_TRY(s_.memory, ProcessMemory::open(window(p_)));
     CKPT_CHECK(read_mappings());
+    CKPT_CHECK(read_guards());
     CKPT_CHECK(read_mm());
     CKPT_CHECK(read_signal());
     read_descriptors();
@@ -126,7 +129,6 @@ class Gatherer {
         s_.site.vdso = m.start;
         s_.site.vdso_size = m.end - m.start;
       }
-      constexpr std::uint64_t kTaskSize = 1ULL << 47;
       if (m.start > before && m.start < kTaskSize && m.start - before > widest) {
         widest = m.start - before;
         s_.site.hole = (before + widest / 2) & ~0xfffULL;
@@ -134,6 +136,21 @@ class Gatherer {
       before = std::max(before, m.end);
       if (!m.is_kernels()) add_vma(i);
     }
+    return {};
+  }
+
+  Status read_guards() {
+    if (s_.mm.vmas.empty()) return {};
+    CKPT_TRY(const PageScanner scanner, PageScanner::open(window(p_)));
+    const auto first = s_.mm.vmas.front().vma.vm_start, last = s_.mm.vmas.back().vma.vm_end;
+    auto vma = s_.mm.vmas.begin();
+    for (const PageRange& found : scanner.guards(first, std::min<std::uint64_t>(last, kTaskSize)))
+      for (; vma != s_.mm.vmas.end() && vma->vma.vm_start < found.end; ++vma) {
+        const std::uint64_t begin = std::max<std::uint64_t>(found.begin, vma->vma.vm_start);
+        const std::uint64_t end = std::min<std::uint64_t>(found.end, vma->vma.vm_end);
+        if (begin < end) s_.mm.guards.push_back({begin, end});
+        if (end == found.end) break;  // the mapping may have more
+      }
     return {};
   }
 

@@ -15,7 +15,6 @@
 
 #include "core/host/contents.h"
 #include "core/host/openers.h"
-#include "core/host/page_scan.h"
 #include "core/host/proc_fs.h"
 #include "core/host/process_state.h"
 #include "core/host/reading.h"
@@ -29,9 +28,9 @@ constexpr std::uint64_t kTaskSize =
     (1ULL << 47) - format::kPageSize;  // the end of a process's memory
 
 // Codes of VmFlags that say nothing that would have to be restored, or that the image holds.
-const std::set<std::string_view> kHarmlessFlags = {"rd", "wr", "ex", "sh", "mr", "mw", "me", "ms",
-                                                   "gd", "lo", "dc", "de", "ac", "nr", "wf", "dd",
-                                                   "sd", "sr", "rr", "hg", "nh", "mg", "??", "dw"};
+const std::set<std::string_view> kHarmlessFlags = {
+    "rd", "wr", "ex", "sh", "mr", "mw", "me", "ms", "gd", "lo", "dc", "de", "ac",
+    "nr", "wf", "dd", "sd", "gu", "sr", "rr", "hg", "nh", "mg", "??", "dw"};
 
 Obstacle obstacle(const ProcessSnapshot& p, std::string object, std::string why, std::string hint) {
   return {p.pid, p.comm, std::move(object), std::move(why), std::move(hint)};
@@ -71,9 +70,6 @@ class Finder {
     for (const Mapping& m : s.mappings)
       if (m.name == "[vdso]" && m.has("sl")) add(p, "vdso", "is sealed", "");
     if (s.mm.exe.ends_with(" (deleted)")) add(p, "executable", "was deleted", "");
-    if (const auto scanner = PageScanner::open(window(p));
-        scanner.has_value() && scanner->has_guards(0, kTaskSize))
-      add(p, "memory", "has guard pages (MADV_GUARD_INSTALL)", "");
     const auto status = ProcFs("/proc").read(window_dir(p) + "/status");
     if (!status.has_error() &&
         status.value().find("x86_Thread_features:\tshstk") != std::string::npos)

@@ -279,12 +279,6 @@ class Refused(Live):
         os.read(p.stdout.fileno(), 1)
         self.fails(1, "dump", "--pid", p.pid, "-o", "t.ckpt", says="vfork")
 
-    def test_guard_pages(self):
-        self.refused("has guard pages", "import ctypes, mmap\nlibc = ctypes.CDLL(None)\n"
-                     "m = mmap.mmap(-1, 65536, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n"
-                     "at = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(m)))\n"
-                     "if libc.madvise(at, 4096, 102) != 0: os._exit(77)")
-
     def test_huge_pages(self):
         self.refused("mapping .* has the flag 'ht'", "import mmap\n"
                      "try: m = mmap.mmap(-1, 2 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000)\n"

@@ -54,6 +54,11 @@ void process_objects(ImageBuilder& b, RecordSink& out) {
   vma(out, kVmaAnon, 0x3000, 0x8000);
   vma(out, kVmaShmAnon, 0x9000, 0xb000, 6);
   vma(out, kVmaFile, 0xb000, 0xc000, 20);
+  Guards guards{};
+  guards.nr_areas = 2;
+  out.record(R::guards, guards);
+  const GuardArea areas[] = {{u64le(0x6000), u64le(0x7000)}, {u64le(0xb000), u64le(0xc000)}};
+  out.record(R::buffer, areas, sizeof areas);
 
   b.objref(kObjSighand, 7);
   Sighand sighand{};
@@ -155,7 +160,7 @@ void contents(RecordSink& out) {
 void memory_image(RecordSink& out) {
   ImageBuilder b(out);
   b.head(kModeSubtree, kFeatureMemory | kFeatureFiles | kFeaturePipes | kFeatureInodes |
-                           kFeatureSpaces | kFeaturePlacement);
+                           kFeatureSpaces | kFeatureGuards | kFeaturePlacement);
   b.pids({{100}});
   b.tree({ImageBuilder::entry(1, kRefInvisible, 1, 1, 1)});
   b.pid_ns(4, 0, 0);
@@ -239,6 +244,10 @@ T& at(LooseRecords& r, R type, unsigned n = 0) {
 Bytes& after(LooseRecords& r, R type, unsigned n = 0) {
   return r.all[r.find(type, n) + 1].payload;
 }
+GuardArea& guard_area(LooseRecords& r, unsigned n) {
+  return *reinterpret_cast<GuardArea*>(after(r, R::guards).data() + n * sizeof(GuardArea));
+}
+
 PageRef& page_ref(LooseRecords& r, unsigned n) {
   return *reinterpret_cast<PageRef*>(after(r, R::pgarr).data() + n * sizeof(PageRef));
 }
@@ -276,6 +285,12 @@ const Damage kDamages[] = {
      [](auto& r) { at<Header>(r, R::header).features = kFeatureMemory | kFeatureFiles; }},
     {"map_count", [](auto& r) { at<Mm>(r, R::mm).map_count = 0xffffffff; }},
     {"VMA was expected", [](auto& r) { at<Mm>(r, R::mm).map_count = 5; }},
+    {"nr_areas is 0", [](auto& r) { at<Guards>(r, R::guards).nr_areas = 0; }},
+    {"nr_areas is 1048577", [](auto& r) { at<Guards>(r, R::guards).nr_areas = kMaxGuards + 1; }},
+    {"guard pages from 0xb000 to 0x6000", [](auto& r) { guard_area(r, 1).end = 0x6000; }},
+    {"guard pages from 0x5000 to 0xc000", [](auto& r) { guard_area(r, 1).start = 0x5000; }},
+    {"lie in no mapping", [](auto& r) { guard_area(r, 0).start = 0x2000; }},
+    {"lie in no mapping", [](auto& r) { guard_area(r, 1).end = 0xd000; }},
     {"unknown def_flags", [](auto& r) { at<Mm>(r, R::mm).def_flags = 0x4000; }},
     {"vdso is not at a page", [](auto& r) { at<Mm>(r, R::mm).vdso = 1; }},
     {"auxiliary vector", [](auto& r) { r.all[r.find(R::mm) + 2].payload.resize(31); }},
@@ -365,6 +380,8 @@ TEST_CASE("Memory and registers come back, and pages go to their sink", "[format
   CHECK(p.mms[0].exe == "/bin/true");
   REQUIRE(p.mms[0].vmas.size() == 4);
   CHECK(p.mms[0].vmas[0].path == "/bin/true");
+  REQUIRE(p.mms[0].guards.size() == 2);
+  CHECK(p.mms[0].guards[1].end == 0xc000);
   CHECK(p.mms[0].pages == 7);
   CHECK(p.shms.at(0).pages == 1);
   CHECK(p.threads.at(0).cpu.rip == 0x1234);

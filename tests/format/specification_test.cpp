@@ -127,6 +127,7 @@ TEST_CASE("The tables of the specification are the structs", "[format]") {
   const std::string text = specification();
   check_table<TreeEntry>(text, "TreeEntry");
   check_table<PageRef>(text, "PageRef");
+  check_table<GuardArea>(text, "GuardArea");
   check_table<Sigaction>(text, "Sigaction");
   check_table<Rlimit>(text, "Rlimit");
   check_table<EpollWatch>(text, "EpollWatch");
@@ -136,5 +137,5 @@ TEST_CASE("The tables of the specification are the structs", "[format]") {
       check_table<T>(text, record_name(type));
       ++tables;
     });
-  CHECK(tables == 37);
+  CHECK(tables == 38);
 }
