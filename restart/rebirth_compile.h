@@ -93,16 +93,19 @@ class ProcessCompiler {
                                      int err = 0) const;
   // rebirth_memory.cpp
   void leave_old_memory();
-  Status descriptors();
-  void watches(const format::ImageFileTable& table);
-  [[nodiscard]] const format::FileDesc* to_lock_by(const format::FileLock& lock) const;
-  void locks();
-  Status owners();
   Status mappings();
   Status map(const format::ImageVma& v, bool filled);
   void advise(const format::ImageVma& v, bool filled);
   Status fill();
   Status describe_memory();
+
+  // rebirth_descriptors.cpp
+  Status descriptors();
+  void watches(const format::ImageFileTable& table);
+  [[nodiscard]] const format::FileDesc* to_lock_by(const format::FileLock& lock) const;
+  void locks();
+  Status owners();
+  [[nodiscard]] Result<std::int32_t> number_of(std::int32_t pid) const;
 
   // rebirth_task.cpp
   void dispositions();
@@ -128,7 +131,6 @@ class ProcessCompiler {
   Status leave_through_slack(std::size_t task);
   std::uint64_t signal_frame(std::size_t task, const user_regs_struct& regs, std::uint64_t mask);
   [[nodiscard]] std::int32_t number(std::size_t task) const;
-  [[nodiscard]] Result<std::int32_t> number_of(std::int32_t pid) const;
   void write_file(const char* what, const char* path, const std::string& text);
 
   CompileContext& c_;
