@@ -97,11 +97,6 @@ class ProcessCompiler {
   // rebirth_memory.cpp
   void leave_old_memory();
   void take_share();
-  Status descriptors();
-  void watches(const format::ImageFileTable& table);
-  [[nodiscard]] const format::FileDesc* to_lock_by(const format::FileLock& lock) const;
-  void locks();
-  Status owners();
   Status mappings();
   Status map(const format::ImageVma& v, bool filled);
   void advise(const format::ImageVma& v, bool filled);
@@ -109,6 +104,14 @@ class ProcessCompiler {
   void fill(const Extent& e);
   [[nodiscard]] bool is_moved(const format::Vma& vma) const;
   Status describe_memory();
+
+  // rebirth_descriptors.cpp
+  Status descriptors();
+  void watches(const format::ImageFileTable& table);
+  [[nodiscard]] const format::FileDesc* to_lock_by(const format::FileLock& lock) const;
+  void locks();
+  Status owners();
+  [[nodiscard]] Result<std::int32_t> number_of(std::int32_t pid) const;
 
   // rebirth_task.cpp
   void dispositions();
@@ -135,7 +138,6 @@ class ProcessCompiler {
   Status leave_through_slack(std::size_t task);
   std::uint64_t signal_frame(std::size_t task, const user_regs_struct& regs, std::uint64_t mask);
   [[nodiscard]] std::int32_t number(std::size_t task) const;
-  [[nodiscard]] Result<std::int32_t> number_of(std::int32_t pid) const;
   void write_file(const char* what, const char* path, const std::string& text);
 
   CompileContext& c_;
