@@ -118,6 +118,8 @@ bool visit_record_struct(std::uint32_t type, F&& f) {
       return call(std::type_identity<Inode>{});
     case file_owner:
       return call(std::type_identity<FileOwner>{});
+    case socket:
+      return call(std::type_identity<Socket>{});
     case tail:
       return call(std::type_identity<Tail>{});
     case container:

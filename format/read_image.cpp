@@ -325,6 +325,7 @@ Status ImageReader::check_features() {
   if (!image_.pipe_bufs.empty() || !image_.socket_pairs.empty()) used |= kFeaturePipes;
   if (!image_.process.spaces.empty()) used |= kFeatureSpaces;
   if (!image_.process.inodes.empty()) used |= kFeatureInodes;
+  if (!image_.process.sockets.empty()) used |= kFeatureSockets;
   const std::uint64_t said =
       image_.header.features & ~std::uint64_t{kFeatureUnknownIds | kFeatureMemory};
   if (used == said) return {};

@@ -84,6 +84,8 @@ const char* record_name(std::uint32_t type) {
       return "INODE";
     case RecordType::file_owner:
       return "FILE_OWNER";
+    case RecordType::socket:
+      return "SOCKET";
     case RecordType::tail:
       return "TAIL";
     case RecordType::error:
@@ -94,10 +96,15 @@ const char* record_name(std::uint32_t type) {
 
 std::string feature_names(std::uint64_t features) {
   constexpr std::pair<std::uint64_t, const char*> kNames[] = {
-      {kFeatureNestedNs, "nested pid namespaces"}, {kFeatureFiles, "files"},
-      {kFeatureUnknownIds, "unknown ids"},         {kFeatureLocks, "locks"},
-      {kFeaturePipes, "contents of pipes"},        {kFeatureMemory, "memory and registers"},
-      {kFeatureInodes, "files without a name"},    {kFeatureSpaces, "namespaces of their own"},
+      {kFeatureNestedNs, "nested pid namespaces"},
+      {kFeatureFiles, "files"},
+      {kFeatureUnknownIds, "unknown ids"},
+      {kFeatureLocks, "locks"},
+      {kFeaturePipes, "contents of pipes"},
+      {kFeatureMemory, "memory and registers"},
+      {kFeatureInodes, "files without a name"},
+      {kFeatureSpaces, "namespaces of their own"},
+      {kFeatureSockets, "sockets"},
   };
   std::string names;
   const auto add = [&](const std::string& name) { names += (names.empty() ? "" : ", ") + name; };

@@ -56,6 +56,7 @@ enum class RecordType : std::uint32_t {
   task_spaces = 2051,
   inode = 2030,
   file_owner = 2031,
+  socket = 2040,
   tail = 9001,
   error = 9999,
 };
@@ -91,8 +92,9 @@ enum Feature : std::uint64_t {
   kFeatureMemory = 32,     // memory and registers: the records of process_records.h
   kFeatureInodes = 64,     // files without a name: INODE
   kFeatureSpaces = 256,    // SPACE, TASK_SPACES
+  kFeatureSockets = 512,   // SOCKET
 };
-constexpr std::uint64_t kKnownFeatures = 127 | 256;
+constexpr std::uint64_t kKnownFeatures = 127 | 256 | 512;
 // "nested pid namespaces, files"; bits without a name as a number; "none".
 std::string feature_names(std::uint64_t features);
 

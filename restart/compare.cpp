@@ -54,7 +54,8 @@ class Comparer {
     std::uint64_t features = image.header.features;
     if (scope_ == Scope::model)
       features &=
-          ~std::uint64_t{format::kFeatureMemory | format::kFeatureInodes | format::kFeatureSpaces};
+          ~std::uint64_t{format::kFeatureMemory | format::kFeatureInodes | format::kFeatureSpaces |
+                         format::kFeatureSockets};
     return features;
   }
   static std::string mode(const Image& image) {
