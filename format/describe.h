@@ -122,6 +122,8 @@ bool visit_record_struct(std::uint32_t type, F&& f) {
       return call(std::type_identity<Placement>{});
     case guards:
       return call(std::type_identity<Guards>{});
+    case socket:
+      return call(std::type_identity<Socket>{});
     case tail:
       return call(std::type_identity<Tail>{});
     case container:

@@ -91,6 +91,12 @@ struct ImageInode {
   std::uint64_t pages = 0, digest = 0;
 };
 
+struct ImageSocket {
+  Socket socket{};
+  std::vector<u32le> messages;  // bytes of each
+  std::vector<SocketOption> options;
+};
+
 struct ProcessImage {
   Platform platform{};
   std::vector<std::byte> vdso;
@@ -104,6 +110,7 @@ struct ProcessImage {
   std::vector<ImageThread> threads;  // by index in tree
   std::vector<PipeSize> pipes;
   std::vector<ImageFileState> file_states;
+  std::vector<ImageSocket> sockets;
   std::vector<ImageInode> inodes;
   std::vector<FileOwner> owners;
 };

@@ -331,6 +331,7 @@ Status ImageReader::check_features() {
   if (std::any_of(image_.process.mms.begin(), image_.process.mms.end(),
                   [](const ImageMm& mm) { return !mm.guards.empty(); }))
     used |= kFeatureGuards;
+  if (!image_.process.sockets.empty()) used |= kFeatureSockets;
   const std::uint64_t said =
       image_.header.features & ~std::uint64_t{kFeatureUnknownIds | kFeatureMemory};
   if (used == said) return {};

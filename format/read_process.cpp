@@ -13,13 +13,13 @@ constexpr std::uint32_t kMaxVmas = 1U << 24;  // vm.max_map_count is 65530 by de
 constexpr std::size_t kMaxSpaces = 1U << 20;
 constexpr std::uint32_t kMaxTimers = 1U << 20;  // bounded by RLIMIT_SIGPENDING in the kernel
 
+}  // namespace
+
 std::string hex(std::uint64_t n) {
   char text[24];
   std::snprintf(text, sizeof text, "0x%llx", static_cast<unsigned long long>(n));
   return text;
 }
-
-}  // namespace
 
 // A BUFFER of a length within bounds.
 Status ImageReader::take_bytes(std::size_t least, std::size_t most, std::vector<std::byte>& out) {
@@ -29,18 +29,6 @@ Status ImageReader::take_bytes(std::size_t least, std::size_t most, std::vector<
     return bad("a buffer of " + std::to_string(n) + " bytes, but it should have " +
                std::to_string(least) + " to " + std::to_string(most));
   out.assign(record_.payload.begin(), record_.payload.end());
-  return advance();
-}
-
-// A BUFFER of exactly `count` elements.
-template <class T>
-Status ImageReader::take_array(std::size_t count, std::vector<T>& out) {
-  if (!at(RecordType::buffer)) return unexpected(RecordType::buffer);
-  if (record_.payload.size() != count * sizeof(T))
-    return bad("a buffer of " + std::to_string(record_.payload.size()) + " bytes does not hold " +
-               std::to_string(count) + " entries");
-  out.resize(count);
-  if (count > 0) std::memcpy(out.data(), record_.payload.data(), record_.payload.size());
   return advance();
 }
 
@@ -240,56 +228,6 @@ Status ImageReader::read_signal(std::int32_t ref) {
   }
   image_.process.signals.push_back(std::move(signal));
   return {};
-}
-
-Status ImageReader::read_file_state() {
-  ImageFileState state;
-  CKPT_CHECK(take(RecordType::file_state, state.state));
-  const FileState& s = state.state;
-  if (refs_.kind(s.file_objref) != ObjKind::file)
-    return bad("file_objref " + std::to_string(s.file_objref) + " is no file");
-  if (s.kind < kEventfd || s.kind > kEpoll) return bad("unknown kind " + std::to_string(s.kind));
-  if (s.nr_watches > kMaxWatches) return bad("nr_watches is too large");
-  CKPT_CHECK(advance());
-  CKPT_CHECK(take_array(s.nr_watches, state.watches));
-  image_.process.file_states.push_back(std::move(state));
-  return {};
-}
-
-Status ImageReader::read_inode() {
-  ImageInode inode;
-  CKPT_CHECK(take(RecordType::inode, inode.inode));
-  const Inode& i = inode.inode;
-  if (announced_inodes_.erase(i.objref) == 0) CKPT_CHECK(define(i.objref, ObjKind::inode));
-  if (i.kind != kInodeDeleted && i.kind != kInodeMemfd)
-    return bad("unknown kind " + std::to_string(i.kind));
-  if (i.size > kMaxFileSize) return bad("a size of " + hex(i.size));
-  if (i.mode > 07777) return bad("mode " + hex(i.mode) + " is more than permissions");
-  if ((i.seals & ~kKnownSeals) != 0 || (i.seals != 0 && i.kind != kInodeMemfd))
-    return bad("unknown seals " + hex(i.seals));
-  const std::uint32_t files = i.nr_files;
-  CKPT_CHECK(advance());
-  CKPT_CHECK(take_text(RecordType::file_name, inode.name));
-  CKPT_CHECK(take_array(files, inode.files));
-  for (const std::int32_t file : inode.files)
-    if (refs_.kind(file) != ObjKind::file || !files_of_inodes_.insert(file).second)
-      return bad("objref " + std::to_string(file) + " is no file, or that of two inodes");
-  inode_index_[inode.inode.objref] = image_.process.inodes.size();
-  image_.process.inodes.push_back(std::move(inode));
-  return {};
-}
-
-Status ImageReader::read_file_owner() {
-  FileOwner owner{};
-  CKPT_CHECK(take(RecordType::file_owner, owner));
-  if (refs_.kind(owner.file_objref) != ObjKind::file)
-    return bad("file_objref " + std::to_string(owner.file_objref) + " is no file");
-  if (owner.type > 2) return bad("unknown type " + std::to_string(owner.type));
-  if (owner.owner != 0 && !image_.pids.contains(owner.owner))
-    return bad("owner " + std::to_string(owner.owner) + " is no pid object");
-  if (owner.signal > kSignals) return bad("a signal " + std::to_string(owner.signal));
-  image_.process.owners.push_back(owner);
-  return advance();
 }
 
 Status ImageReader::read_cred(std::int32_t ref) {

@@ -88,6 +88,8 @@ const char* record_name(std::uint32_t type) {
       return "PLACEMENT";
     case RecordType::guards:
       return "GUARDS";
+    case RecordType::socket:
+      return "SOCKET";
     case RecordType::tail:
       return "TAIL";
     case RecordType::error:
@@ -108,6 +110,7 @@ std::string feature_names(std::uint64_t features) {
       {kFeatureSpaces, "namespaces of their own"},
       {kFeatureGuards, "guard pages"},
       {kFeaturePlacement, "processors and I/O priorities"},
+      {kFeatureSockets, "sockets"},
   };
   std::string names;
   const auto add = [&](const std::string& name) { names += (names.empty() ? "" : ", ") + name; };

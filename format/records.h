@@ -58,6 +58,7 @@ enum class RecordType : std::uint32_t {
   file_owner = 2031,
   placement = 2036,
   guards = 2037,
+  socket = 2040,
   tail = 9001,
   error = 9999,
 };
@@ -95,8 +96,9 @@ enum Feature : std::uint64_t {
   kFeaturePlacement = 128,  // PLACEMENT
   kFeatureGuards = 8192,    // GUARDS
   kFeatureSpaces = 256,     // SPACE, TASK_SPACES
+  kFeatureSockets = 512,    // SOCKET
 };
-constexpr std::uint64_t kKnownFeatures = 511 | 8192;
+constexpr std::uint64_t kKnownFeatures = 1023 | 8192;
 // "nested pid namespaces, files"; bits without a name as a number; "none".
 std::string feature_names(std::uint64_t features);
 

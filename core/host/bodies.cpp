@@ -76,7 +76,8 @@ Status Bodies::gather_all(const GatherOptions& options) {
     anchors_.push_back({new Anchor, new Anchor, new Anchor});
   }
   contents_of_files_ = {UnnamedFiles::find(tree_.snapshot(), processes_, options.deleted_limit),
-                        FileOwners::find(tree_.snapshot(), processes_)};
+                        FileOwners::find(tree_.snapshot(), processes_),
+                        UnixSockets::find(tree_.snapshot(), processes_)};
   obstacles_ = find_obstacles(tree_.snapshot(), processes_, contents_of_files_);
   spaces_ = find_spaces(tree_.snapshot(), processes_, obstacles_);
   if (!obstacles_.empty()) return {};
@@ -108,6 +109,7 @@ void Bodies::note_file(const core::Fd& fd, const ProcessState& state) {
   const bool is_pipe = fd.file->type == format::kFilePipe || fd.file->type == format::kFileFifo;
   if (pipe && is_pipe && (fd.file->flags & O_PATH) == 0 && known_pipes_.insert(pipe.get()).second)
     pipes_.push_back({pipe, state.threads.front().tid, fd.fd});
+  note_socket(fd.file);
   const core::Inode* const file_inode = fd.file->inode.get();
   if (const auto inode =
           file_inode ? inodes_.find({file_inode->dev, file_inode->ino}) : inodes_.end();
@@ -123,6 +125,23 @@ void Bodies::note_file(const core::Fd& fd, const ProcessState& state) {
     file_states_.emplace_back(fd.file, &inside->image);
 }
 
+// What goes out of one end comes in at the other; where nobody has that, at none.
+void Bodies::note_socket(const core::Ref<core::File>& file) {
+  const UnixSocket* const socket = file->type == format::kFileSocket && file->inode
+                                       ? contents_of_files_.sockets.at(file->inode->ino)
+                                       : nullptr;
+  if (!socket || file->pipe) return;
+  const auto way_to = [&](std::uint64_t ino) {
+    core::Ref<core::Pipe>& way = ways_[ino];
+    if (!way) way = new core::Pipe;
+    return way;
+  };
+  file->attach(way_to(file->inode->ino),
+               socket->peer != 0 ? way_to(socket->peer) : core::Ref<core::Pipe>(new core::Pipe));
+  file->pipe->write(socket->bytes.size(), socket->bytes);
+  sockets_.emplace_back(file, &socket->image);
+}
+
 std::uint64_t Bodies::features() const {
   const bool placed = std::any_of(processes_.begin(), processes_.end(), [](const ProcessState& p) {
     return std::any_of(p.threads.begin(), p.threads.end(),
@@ -133,6 +152,7 @@ std::uint64_t Bodies::features() const {
   return format::kFeatureMemory | (guarded ? std::uint64_t{format::kFeatureGuards} : 0) |
          (placed ? std::uint64_t{format::kFeaturePlacement} : 0) |
          (inodes_.empty() ? 0 : std::uint64_t{format::kFeatureInodes}) |
+         (sockets_.empty() ? 0 : std::uint64_t{format::kFeatureSockets}) |
          (spaces_.all.empty() ? 0 : std::uint64_t{format::kFeatureSpaces});
 }
 
@@ -333,6 +353,13 @@ Status Bodies::write_contents(format::RecordSink& out, core::ObjHash& objhash) {
     state.file_objref = objhash.lookup(*file);
     out.record(RecordType::file_state, state);
     write_array(out, image->watches);
+  }
+  for (const auto& [file, image] : sockets_) {
+    format::Socket socket = image->socket;
+    socket.file_objref = objhash.lookup(*file);
+    out.record(RecordType::socket, socket);
+    write_array(out, image->messages);
+    write_array(out, image->options);
   }
   write_inodes(out, objhash);
   write_owners(out, objhash);

@@ -177,6 +177,8 @@ class Finder {
       case FdType::timerfd:
       case FdType::epoll:
         return inside(s, fd, f, object);
+      case FdType::socket:
+        return socket(p, f, object);
       case FdType::chr:
         if (f.rdev != 0 && major(f.rdev) == 1 &&
             (minor(f.rdev) == 3 || minor(f.rdev) == 5 || minor(f.rdev) == 7 || minor(f.rdev) == 8 ||
@@ -209,6 +211,22 @@ class Finder {
     }
   }
 
+  void socket(const ProcessSnapshot& p, const OpenFile& f, const std::string& object) {
+    const UnixSocket* const known = contents_.sockets.at(f.ino);
+    if ((f.flags & O_PATH) != 0)
+      add(p, object, "is a file of type socket that is open for its name only (O_PATH)",
+          "close it");
+    else if (!contents_.sockets.unknown().empty())
+      add(p, object,
+          "is a file of type socket, and what it is connected to cannot be learned: " +
+              contents_.sockets.unknown(),
+          "sock_diag(7) tells of it");
+    else if (!known)
+      add(p, object, "is a file of type socket, but not of AF_UNIX", "close it");
+    else if (!known->why.empty())
+      add(p, object, known->why, known->hint);
+  }
+
   void fifo(const ProcessSnapshot& p, const OpenFile& f, const std::string& object) {
     struct stat st {};
     if (f.deleted) return add(p, object, "was deleted", "");
@@ -216,9 +234,9 @@ class Finder {
       return add(p, object, "its name is another file's now", "");
     if ((f.flags & O_PATH) != 0) return;
     if ((f.flags & O_DIRECT) != 0) add(p, object, "is a pipe of packets", "");
-    if (!fifo_openers_) fifo_openers_ = fifo_openers_outside(snapshot_);
-    const auto other = fifo_openers_->find({f.dev, f.ino});
-    if (other != fifo_openers_->end())
+    if (!openers_) openers_ = openers_outside(snapshot_);
+    const auto other = openers_->find({f.dev, f.ino});
+    if (other != openers_->end())
       add(p, object,
           "process " + std::to_string(other->second) + " outside of the tree has it open, too",
           "end that one, or dump a tree that holds both");
@@ -295,7 +313,7 @@ class Finder {
   };
   std::map<std::pair<std::uint64_t, std::uint64_t>, PipeEnds> pipe_ends_;
   // All of /proc is read for it, so only if there is a FIFO.
-  std::optional<std::map<std::pair<std::uint64_t, std::uint64_t>, pid_t>> fifo_openers_;
+  std::optional<std::map<std::pair<std::uint64_t, std::uint64_t>, pid_t>> openers_;
   std::vector<Obstacle> found_;
 };
 

@@ -117,6 +117,16 @@ void contents(RecordSink& out) {
   state.nr_watches = 1;
   out.record(R::file_state, state);
   bytes(out, sizeof(EpollWatch));
+  Socket socket{};
+  socket.file_objref = 11;
+  socket.type = kDatagram;
+  socket.nr_messages = 1;
+  socket.nr_options = 2;
+  out.record(R::socket, socket);
+  const u32le length = 10;
+  out.record(R::buffer, &length, sizeof length);
+  const SocketOption options[] = {{7, 0, 4096}, {42, 0, -1}};
+  out.record(R::buffer, options, sizeof options);
   Inode inode{};
   inode.objref = 20;
   inode.kind = kInodeMemfd;
@@ -160,7 +170,7 @@ void contents(RecordSink& out) {
 void memory_image(RecordSink& out) {
   ImageBuilder b(out);
   b.head(kModeSubtree, kFeatureMemory | kFeatureFiles | kFeaturePipes | kFeatureInodes |
-                           kFeatureSpaces | kFeatureGuards | kFeaturePlacement);
+                           kFeatureSpaces | kFeatureGuards | kFeaturePlacement | kFeatureSockets);
   b.pids({{100}});
   b.tree({ImageBuilder::entry(1, kRefInvisible, 1, 1, 1)});
   b.pid_ns(4, 0, 0);
@@ -307,6 +317,20 @@ const Damage kDamages[] = {
     {"has no INODE", [](auto& r) { at<Vma>(r, R::vma).ino_objref = 22; }},
     {"objref 11 is used twice", [](auto& r) { at<Inode>(r, R::inode, 1).objref = 11; }},
     {"objref 20 is used twice", [](auto& r) { at<Inode>(r, R::inode, 1).objref = 20; }},
+    {"5 is no file", [](auto& r) { at<Socket>(r, R::socket).file_objref = 5; }},
+    {"unknown type 3", [](auto& r) { at<Socket>(r, R::socket).type = 3; }},
+    {"unknown peer 3", [](auto& r) { at<Socket>(r, R::socket).peer = 3; }},
+    {"unknown shutdown 4", [](auto& r) { at<Socket>(r, R::socket).shutdown = 4; }},
+    {"a pending error 1", [](auto& r) { at<Socket>(r, R::socket).error = 1; }},
+    {"or of a stream", [](auto& r) { at<Socket>(r, R::socket).type = kStream; }},
+    {"nr_messages is too large", [](auto& r) { at<Socket>(r, R::socket).nr_messages = ~0U; }},
+    {"does not hold 2 entries", [](auto& r) { at<Socket>(r, R::socket).nr_messages = 2; }},
+    {"nr_options is too large", [](auto& r) { at<Socket>(r, R::socket).nr_options = 21; }},
+    {"does not hold 3 entries", [](auto& r) { at<Socket>(r, R::socket).nr_options = 3; }},
+    {"option 4 is unknown",
+     [](auto& r) { r.all[r.find(R::socket) + 2].payload[0] = std::byte{4}; }},
+    {"option 42 is unknown or out of order",
+     [](auto& r) { r.all[r.find(R::socket) + 2].payload[0] = std::byte{42}; }},
     {"unknown kind 3", [](auto& r) { at<Inode>(r, R::inode).kind = 3; }},
     {"a size of", [](auto& r) { at<Inode>(r, R::inode).size = ~0ULL; }},
     {"more than permissions", [](auto& r) { at<Inode>(r, R::inode).mode = 0100644; }},
@@ -398,6 +422,8 @@ TEST_CASE("Memory and registers come back, and pages go to their sink", "[format
   CHECK(p.inodes[0].files == std::vector<s32le>{11});
   CHECK(p.inodes[0].pages == 1);
   CHECK(p.inodes[1].name == "/gone");
+  CHECK(p.sockets.at(0).messages.at(0) == 10);
+  CHECK(p.sockets.at(0).options.at(1).value == -1);
   CHECK(p.owners.at(0).signal == 64);
   CHECK(p.creds.at(0).groups.size() == 2);
   CHECK(p.pipes.at(0).capacity == 65536);
