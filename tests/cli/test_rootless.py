@@ -6,6 +6,7 @@ Needs root to become that user, and user namespaces; skipped otherwise.
 import os
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import unittest
@@ -139,6 +140,19 @@ class Rootless(RealCase):
         said = self.as_user("restore", "i.ckpt", code=125)
         self.assertIn("other user or group ids than yours", said)
         self.assertIn("processes with capabilities", said)
+
+    def test_sockets_of_others(self):
+        """Made by root, who has given them to a user's process."""
+        a, b = socket.socketpair()
+        with a, b:
+            p = subprocess.Popen(["sleep", "1000"], cwd=self.dir, stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                 pass_fds=(a.fileno(), b.fileno()), preexec_fn=become_user)
+        self.addCleanup(p.kill)
+        self.as_user("dump", "--pid", p.pid, "-o", "i.ckpt")
+        p.wait(timeout=30)
+        said = self.as_user("restore", "i.ckpt", code=125)
+        self.assertIn("the image has sockets that others connected", said)
 
 
 if __name__ == "__main__":
