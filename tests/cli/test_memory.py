@@ -3,6 +3,7 @@
 What is refused stands in core/host/README.md; each row names its test here.
 """
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -191,6 +192,20 @@ class Dump(Live):
                 self.addCleanup(os.close, opened)
                 return opened
         return self.fail("it is not open")
+
+    def test_owner_that_cannot_be_asked(self):
+        """For want of descriptors: a dump knows whom a file signals, or says that it does not."""
+        p = self.python("import fcntl\nr, w = os.pipe()\nfcntl.fcntl(r, fcntl.F_SETOWN, os.getpid())")
+        said = ""
+        for limit in range(4, 16):
+            done = subprocess.run(
+                [CKPT, "dump", "--pid", str(p.pid), "--leave-running", "-o", self.path("t.ckpt")],
+                preexec_fn=lambda n=limit: resource.setrlimit(resource.RLIMIT_NOFILE, (n, n)),
+                capture_output=True, env=environment(), timeout=60, check=False)
+            said += done.stderr.decode()
+            if done.returncode == 0:
+                self.assertIn("FILE_OWNER", self.ok("inspect", "--records", "t.ckpt").out)
+        self.assertIn("whom it signals cannot be learned: Too many open files", said)
 
     def test_no_memory(self):
         p = self.python("import socket\ns = socket.socket()")
