@@ -77,7 +77,8 @@ class OpenedFiles {
                    const format::ImageSocket& of_other);
   Status make_single(const ContentsIndex& index, const format::ImageFile& file,
                      const format::ImageSocket& of);
-  Status connect_as(const format::ImageFile& file, const format::Socket& socket, int ends[2]);
+  Result<std::pair<int, int>> connect_as(const format::ImageFile& file,
+                                         const format::Socket& socket);
   static Status fill_socket(const ContentsIndex& index, const format::ImageFile& file,
                             const format::ImageSocket& of, int from);
   static Status finish_socket(const format::ImageFile& file, const format::ImageSocket& of, int fd);

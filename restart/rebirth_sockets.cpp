@@ -26,7 +26,7 @@ Error cannot_make(const format::ImageFile& file, const std::string& what, int er
   return cannot("cannot restore a socket", file.path + ": " + what, {}, err);
 }
 
-// So much memory that it waits in without a reader; at least what it takes.
+// Room for all of it, as nobody reads. The size that the image gives is set later.
 Status make_room(const format::ImageFile& file, int from, std::size_t bytes, std::size_t messages) {
   constexpr std::size_t kOfMessage = 2048;
   const std::size_t needed = 2 * bytes + (messages + 32) * kOfMessage;
@@ -59,22 +59,25 @@ Status send_all(const format::ImageFile& file, int from, std::string_view bytes,
 
 }  // namespace
 
-// By whom it was made before (SO_PEERCRED), who may have been another user: a child with those ids,
-// and our descriptors.
-Status OpenedFiles::connect_as(const format::ImageFile& file, const format::Socket& socket,
-                               int ends[2]) {
+// By whom it was made before (SO_PEERCRED), who may have been another user: then by a child with
+// those ids, in our table of descriptors.
+Result<std::pair<int, int>> OpenedFiles::connect_as(const format::ImageFile& file,
+                                                    const format::Socket& socket) {
   const int type = static_cast<int>(socket.type) | SOCK_CLOEXEC;
   const std::uint32_t uid = socket.peer_uid, gid = socket.peer_gid;
+  int made[2];
   if (uid == ::geteuid() && gid == ::getegid()) {
-    if (::socketpair(AF_UNIX, type, 0, ends) == 0) return {};
-    return cannot_make(file, std::strerror(errno), errno);
+    if (::socketpair(AF_UNIX, type, 0, made) != 0)
+      return cannot_make(file, std::strerror(errno), errno);
+    CKPT_TRY(const int one, hold(made[0], file.path));
+    CKPT_TRY(const int other, hold(made[1], file.path));
+    return std::pair{one, other};
   }
   CKPT_TRY(const int one, reserve());
   CKPT_TRY(const int other, reserve());
   const auto child = static_cast<pid_t>(
       ::syscall(SYS_clone, CLONE_FILES | CLONE_VFORK | SIGCHLD, nullptr, nullptr, nullptr, 0));
   if (child == 0) {
-    int made[2];
     const bool good =
         ::syscall(SYS_setresgid, -1, gid, -1) == 0 && ::syscall(SYS_setresuid, -1, uid, -1) == 0 &&
         ::socketpair(AF_UNIX, type, 0, made) == 0 && ::dup3(made[0], one, O_CLOEXEC) >= 0 &&
@@ -84,12 +87,10 @@ Status OpenedFiles::connect_as(const format::ImageFile& file, const format::Sock
   int status = 1;
   if (child < 0 || ::waitpid(child, &status, 0) != child || status != 0)
     return cannot_make(file,
-                       "its connection is of user " + std::to_string(uid) + " and group " +
-                           std::to_string(gid) + ", as whom it cannot be made",
+                       "it was connected by user " + std::to_string(uid) + " and group " +
+                           std::to_string(gid) + ", as whom that cannot be done",
                        EPERM);
-  ends[0] = one;
-  ends[1] = other;
-  return {};
+  return std::pair{one, other};
 }
 
 Status OpenedFiles::make_sockets(const format::Image& image, const ContentsIndex& index) {
@@ -119,11 +120,10 @@ Status OpenedFiles::make_sockets(const format::Image& image, const ContentsIndex
 Status OpenedFiles::make_pair(const ContentsIndex& index, const format::ImageFile& one,
                               const format::ImageSocket& of_one, const format::ImageFile& other,
                               const format::ImageSocket& of_other) {
-  int ends[2];
-  CKPT_CHECK(connect_as(one, of_one.socket, ends));
-  CKPT_TRY(files_[one.ref], hold(ends[0], one.path));
-  CKPT_TRY(files_[other.ref], hold(ends[1], other.path));
-  const int a = files_[one.ref], b = files_[other.ref];
+  CKPT_TRY(const auto ends, connect_as(one, of_one.socket));
+  const auto [a, b] = ends;
+  files_[one.ref] = a;
+  files_[other.ref] = b;
   CKPT_CHECK(fill_socket(index, one, of_one, b));
   CKPT_CHECK(fill_socket(index, other, of_other, a));
   CKPT_CHECK(finish_socket(one, of_one, a));
@@ -137,10 +137,8 @@ Status OpenedFiles::make_single(const ContentsIndex& index, const format::ImageF
     CKPT_TRY(files_[file.ref], hold(::socket(AF_UNIX, type, 0), file.path));
     return finish_socket(file, of, files_[file.ref]);
   }
-  int ends[2];
-  CKPT_CHECK(connect_as(file, of.socket, ends));
-  CKPT_TRY(const int end, hold(ends[0], file.path));
-  CKPT_TRY(const int gone, hold(ends[1], file.path));
+  CKPT_TRY(const auto ends, connect_as(file, of.socket));
+  const auto [end, gone] = ends;
   files_[file.ref] = end;
   CKPT_CHECK(fill_socket(index, file, of, gone));
   // What is not read when the other end is closed resets the connection.

@@ -79,6 +79,12 @@ std::vector<Requirement> unmet_by_user(const format::Image& image, HostOptions::
         !std::equal(groups.begin(), groups.end(), cred.groups.begin(), cred.groups.end(),
                     [](std::uint32_t a, const format::u32le& b) { return a == b.value(); });
   }
+  const bool connections =
+      std::any_of(image.process.sockets.begin(), image.process.sockets.end(),
+                  [&](const format::ImageSocket& s) {
+                    return s.socket.peer != format::kPeerNone &&
+                           (s.socket.peer_uid != uid || s.socket.peer_gid != gid);
+                  });
   if (ids)
     out.push_back({Of::privilege, "the image has other user or group ids than yours", "be root"});
   if (other_groups)
@@ -86,6 +92,8 @@ std::vector<Requirement> unmet_by_user(const format::Image& image, HostOptions::
         {Of::privilege, "the image has other supplementary groups than yours", "be root"});
   if (capabilities)
     out.push_back({Of::privilege, "the image has processes with capabilities", "be root"});
+  if (connections)
+    out.push_back({Of::privilege, "the image has sockets that others connected", "be root"});
   return out;
 }
 

@@ -89,9 +89,10 @@ Result<bool> parse_unix_diag(std::span<const std::byte> answer, UnixDiags& out) 
       return cannot_ask("an answer that is cut off", EBADMSG);
     if (head.nlmsg_type == NLMSG_DONE) return true;
     if (head.nlmsg_type == NLMSG_ERROR) {
-      int error = -EBADMSG;
-      static_cast<void>(take(body, error));
-      return cannot_ask(std::strerror(-error), -error);
+      constexpr int kLast = 4095;  // errno's largest value
+      int error = 0;
+      const int known = take(body, error) && error < 0 && error >= -kLast ? -error : EBADMSG;
+      return cannot_ask(std::strerror(known), known);
     }
     if (head.nlmsg_type == SOCK_DIAG_BY_FAMILY && !parse_socket(body, out))
       return cannot_ask("an answer that is not understood", EBADMSG);

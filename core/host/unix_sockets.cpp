@@ -132,8 +132,9 @@ class Asker {
       return;
     }
     if (error) out.image.socket.error = format::kConnectionReset;
-    if (stream ? diag.waits == 0 : error || (now.revents & POLLIN) == 0) return;
+    // Whoever receives cannot tell an empty one behind the others from the end.
     const bool ends = diag.type == SOCK_SEQPACKET && (diag.shutdown & format::kShutReceive) != 0;
+    if (stream || ends ? diag.waits == 0 : (now.revents & POLLIN) == 0) return;
     auto found = stream ? peeker_.look_at_stream(socket, offset, diag.waits)
                         : peeker_.look_at_messages(socket, offset, ends);
     if (found.has_error()) {
@@ -152,14 +153,14 @@ class Asker {
       return;
     }
     const auto peer = diags_.find(diag.peer.value_or(0));
-    bool all = !stream || found.bytes.size() == diag.waits;
-    if (!stream && !ends && peer != diags_.end())
-      all = memory_of(diag.type, found.messages) == peer->second.sent;
-    else if (!found.all)
-      all = false;
+    bool all = diag.type == SOCK_DGRAM || found.bytes.size() == diag.waits;
+    if (!stream && peer != diags_.end())
+      all &= memory_of(diag.type, found.messages) == peer->second.sent;
+    else
+      all &= found.all || ends;
     if (!all) {
       out.why = "is a socket in which messages wait that cannot be seen";
-      out.hint = found.all ? "empty ones that were looked at before, or some to another socket"
+      out.hint = found.all ? "empty ones, or some that were sent to another socket"
                            : "to see more than one takes io_uring and Linux 6.7";
       return;
     }

@@ -3,6 +3,7 @@
 What is refused stands in core/host/README.md; each row names its test here.
 """
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -60,6 +61,13 @@ class Live(Case):
         probe.wait()
         if "ermitted" in done.err:
             self.skipTest("ptrace is not permitted here")
+
+    def dump_messages(self, p, image):
+        """Of a process in one of whose sockets more than one message waits."""
+        done = self.ckpt("dump", "--pid", p.pid, "--leave-running", "-o", image)
+        if "io_uring" in done.err:
+            self.skipTest("needs io_uring, Linux 6.7")
+        self.assertEqual(done.code, 0, done.err)
 
 
 class Dump(Live):
@@ -139,7 +147,7 @@ class Dump(Live):
                         "    print(got, d.getsockopt(socket.SOL_SOCKET, 42),\n"
                         "          b.getsockopt(socket.SOL_SOCKET, 42), flush=True)\n"
                         "signal.signal(signal.SIGUSR1, look)")
-        self.ok("dump", "--pid", p.pid, "--leave-running", "-o", "a.ckpt")
+        self.dump_messages(p, "a.ckpt")
         os.kill(p.pid, signal.SIGUSR1)
         deadline = time.monotonic() + 60
         while True:
@@ -187,6 +195,20 @@ class Dump(Live):
                 self.addCleanup(os.close, opened)
                 return opened
         return self.fail("it is not open")
+
+    def test_owner_that_cannot_be_asked(self):
+        """For want of descriptors: a dump knows whom a file signals, or says that it does not."""
+        p = self.python("import fcntl\nr, w = os.pipe()\nfcntl.fcntl(r, fcntl.F_SETOWN, os.getpid())")
+        said = ""
+        for limit in range(4, 16):
+            done = subprocess.run(
+                [CKPT, "dump", "--pid", str(p.pid), "--leave-running", "-o", self.path("t.ckpt")],
+                preexec_fn=lambda n=limit: resource.setrlimit(resource.RLIMIT_NOFILE, (n, n)),
+                capture_output=True, env=environment(), timeout=60, check=False)
+            said += done.stderr.decode()
+            if done.returncode == 0:
+                self.assertIn("FILE_OWNER", self.ok("inspect", "--records", "t.ckpt").out)
+        self.assertIn("whom it signals cannot be learned: Too many open files", said)
 
     def test_no_memory(self):
         p = self.python("import socket\ns = socket.socket()")
@@ -267,7 +289,7 @@ class Refused(Live):
         """An empty one that was looked at: by the first dump."""
         p = self.python("import socket\na, b = socket.socketpair(type=socket.SOCK_DGRAM)\n"
                         "a.send(b'x')\na.send(b'')\na.send(b'y')")
-        self.ok("dump", "--pid", p.pid, "--leave-running", "-o", "t.ckpt")
+        self.dump_messages(p, "t.ckpt")
         self.fails(1, "dump", "--pid", p.pid, "-o", "u.ckpt", says="messages wait that cannot be seen")
 
     def test_epoll_of_closed(self):

@@ -6,6 +6,7 @@ Needs root to become that user, and user namespaces; skipped otherwise.
 import os
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import unittest
@@ -15,9 +16,11 @@ from real import RealCase
 
 USER = 54321
 LOOP = """
-import os, threading, time
+import os, socket, threading, time
 if os.path.exists('threads'):
     threading.Thread(target=lambda: time.sleep(1000), daemon=True).start()
+here, there = socket.socketpair(type=socket.SOCK_DGRAM)
+here.send(b'letter')
 child = os.fork()
 i = 0
 while not os.path.exists('stop'):
@@ -27,6 +30,8 @@ while not os.path.exists('stop'):
     time.sleep(0.02)
 if child:
     os.wait()
+    if there.recv(9, socket.MSG_DONTWAIT) != b'letter':
+        os._exit(8)
 os._exit(7)
 """
 
@@ -133,6 +138,19 @@ class Rootless(RealCase):
         said = self.as_user("restore", "i.ckpt", code=125)
         self.assertIn("other user or group ids than yours", said)
         self.assertIn("processes with capabilities", said)
+
+    def test_sockets_of_others(self):
+        """Made by root, who has given them to a user's process."""
+        a, b = socket.socketpair()
+        with a, b:
+            p = subprocess.Popen(["sleep", "1000"], cwd=self.dir, stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                 pass_fds=(a.fileno(), b.fileno()), preexec_fn=become_user)
+        self.addCleanup(p.kill)
+        self.as_user("dump", "--pid", p.pid, "-o", "i.ckpt")
+        p.wait(timeout=30)
+        said = self.as_user("restore", "i.ckpt", code=125)
+        self.assertIn("the image has sockets that others connected", said)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/host/programs/looks.h"
 #include "tests/host/programs/state.h"
 
 namespace state {
@@ -78,6 +79,10 @@ long try_to_send(int socket) {
   return send(socket, "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+void needs_looks() {
+  if (!messages_are_seen()) skip("needs io_uring, Linux 6.7");
+}
+
 void want_nothing(int socket) {
   want_error(receive(socket), EAGAIN, "more than was there");
 }
@@ -110,6 +115,7 @@ Check socket_stream() {
 }
 
 Check socket_messages() {
+  needs_looks();
   std::vector<Pair> pairs;
   const std::vector<std::string> there = {"first", "", pattern(70000), "", "", "last", ""},
                                  back = {"", "one"};
@@ -129,6 +135,7 @@ Check socket_messages() {
 
 // More than are looked at in one go.
 Check socket_many_messages() {
+  needs_looks();
   const Pair pair = make_pair(SOCK_SEQPACKET);
   const auto text = [](int i) { return i % 3 == 0 ? std::string() : pattern(i % 7); };
   for (int i = 0; i < 200; ++i) put(pair.a, text(i));
@@ -139,6 +146,7 @@ Check socket_many_messages() {
 }
 
 Check socket_peer_gone() {
+  needs_looks();
   const Pair read = make_pair(SOCK_STREAM), reset = make_pair(SOCK_STREAM),
              told = make_pair(SOCK_STREAM), packets = make_pair(SOCK_SEQPACKET),
              packets_reset = make_pair(SOCK_SEQPACKET);
@@ -164,6 +172,7 @@ Check socket_peer_gone() {
 }
 
 Check socket_datagram_peer_gone() {
+  needs_looks();
   const Pair gone = make_pair(SOCK_DGRAM), told = make_pair(SOCK_DGRAM);
   put(gone.a, "last");
   put(gone.a, "words");
@@ -228,6 +237,7 @@ Check socket_between() {
 
 // Both ends belong to several.
 Check socket_shared() {
+  needs_looks();
   const Pair pair = make_pair(SOCK_DGRAM);
   put(pair.a, "for the child");
   put(pair.a, "for the parent");
@@ -276,6 +286,7 @@ void set(int socket, int name, const T& value) {
 }
 
 Check socket_options() {
+  needs_looks();
   const Pair pair = make_pair(SOCK_STREAM), packets = make_pair(SOCK_SEQPACKET);
   set(pair.a, SO_SNDBUF, 5000);
   set(pair.b, SO_RCVBUF, 7000);

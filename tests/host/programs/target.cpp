@@ -29,6 +29,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/host/programs/looks.h"
 #include "tests/host/programs/registers.h"
 
 namespace {
@@ -113,8 +114,9 @@ class Letterbox {
  public:
   Letterbox() {
     if (socketpair(AF_UNIX, SOCK_DGRAM, 0, ends_) != 0) bad("socketpair");
-    for (const char* text : {"first", "second", "third"})
-      send(ends_[0], text, std::strlen(text), 0);
+    send(ends_[0], "first", 5, 0);
+    if (!messages_are_seen()) return;
+    for (const char* text : {"second", "third"}) send(ends_[0], text, std::strlen(text), 0);
   }
   ~Letterbox() {
     look();
