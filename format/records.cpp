@@ -98,6 +98,7 @@ std::string feature_names(std::uint64_t features) {
       {kFeatureUnknownIds, "unknown ids"},         {kFeatureLocks, "locks"},
       {kFeaturePipes, "contents of pipes"},        {kFeatureMemory, "memory and registers"},
       {kFeatureInodes, "files without a name"},    {kFeatureSpaces, "namespaces of their own"},
+      {kFeatureRepeats, "repeated pages"},
   };
   std::string names;
   const auto add = [&](const std::string& name) { names += (names.empty() ? "" : ", ") + name; };

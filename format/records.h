@@ -91,8 +91,9 @@ enum Feature : std::uint64_t {
   kFeatureMemory = 32,     // memory and registers: the records of process_records.h
   kFeatureInodes = 64,     // files without a name: INODE
   kFeatureSpaces = 256,    // SPACE, TASK_SPACES
+  kFeatureRepeats = 1024,  // a PGARR without pages may refer to pages before it
 };
-constexpr std::uint64_t kKnownFeatures = 127 | 256;
+constexpr std::uint64_t kKnownFeatures = 127 | 256 | 1024;
 // "nested pid namespaces, files"; bits without a name as a number; "none".
 std::string feature_names(std::uint64_t features);
 

@@ -3,7 +3,7 @@
 //
 // States: open (begin, append) -> closed. The calling thread alone touches the ByteSink. The first
 // frame is compressed by the calling thread if it stays the only one; else workers do it. At most
-// 2 * threads + 1 frames are in memory.
+// 8 * threads + 1 frames are in memory.
 #include <deque>
 
 #include "format/frames.h"
@@ -16,12 +16,13 @@ namespace {
 struct FrameJob : Job {
   explicit FrameJob(int level) : compressor(level) {}
   void run() override {
-    compressor.compress(content, compressed);
+    compressed = compressor.compress(content);
     finish_frame_head(head, compressed);
   }
   Compressor compressor;
   FrameHead head{};
-  std::vector<std::byte> content, compressed;
+  std::vector<std::byte> content;
+  std::span<const std::byte> compressed;
 };
 
 }  // namespace
@@ -103,7 +104,7 @@ void StreamWriter::Impl::cut() {
   in_flight.push_back(make_job());
   pool->submit(*in_flight.back());
   while (!in_flight.empty() &&
-         (in_flight.size() > 2 * std::size_t{threads} || pool->done(*in_flight.front())))
+         (in_flight.size() > 8 * std::size_t{threads} || pool->done(*in_flight.front())))
     write_front();
 }
 
