@@ -13,6 +13,8 @@
 namespace ckpt::format {
 namespace {
 
+constexpr std::size_t kFramesOfThread = 8;  // in flight
+
 struct FrameJob : Job {
   explicit FrameJob(int level) : compressor(level) {}
   void run() override {
@@ -103,8 +105,10 @@ void StreamWriter::Impl::cut() {
   if (!pool) pool = std::make_unique<WorkerPool>(threads);
   in_flight.push_back(make_job());
   pool->submit(*in_flight.back());
-  while (!in_flight.empty() &&
-         (in_flight.size() > 8 * std::size_t{threads} || pool->done(*in_flight.front())))
+  const std::size_t most = kFramesOfThread * std::size_t{threads};
+  // To sleep and wake for each frame would take longer than the frame where others want the cores.
+  if (in_flight.size() > most) pool->wait(*in_flight[most / 2]);
+  while (!in_flight.empty() && (in_flight.size() > most || pool->done(*in_flight.front())))
     write_front();
 }
 

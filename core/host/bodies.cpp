@@ -60,6 +60,10 @@ Status Bodies::gather_all(const GatherOptions& options) {
     processes_.push_back(std::move(state));
     anchors_.push_back({new Anchor, new Anchor, new Anchor});
   }
+  if (processes_.empty())
+    return cannot("cannot take the memory of the processes",
+                  "none of them lives: a zombie has no memory",
+                  "--no-memory takes an image without memory", ESRCH);
   contents_of_files_ = {UnnamedFiles::find(tree_.snapshot(), processes_, options.deleted_limit),
                         FileOwners::find(tree_.snapshot(), processes_)};
   obstacles_ = find_obstacles(tree_.snapshot(), processes_, contents_of_files_);

@@ -19,6 +19,7 @@ using format::PageRef;
 
 // Of one array: with its heads and references it fills a frame of 1 MiB.
 constexpr std::size_t kPagesOfBatch = 254;
+constexpr std::size_t kBatchesOfThread = 8;  // in flight
 constexpr std::size_t kRefsOfArray = 1U << 16;
 constexpr std::size_t kFramesAtOnce = 512;
 
@@ -154,10 +155,10 @@ Status PageWriter::read_page(std::uint32_t space, std::uint64_t address, std::ui
   filling_->add(spaces_[space], {address, space, model});
   if (filling_->pages.size() < kPagesOfBatch) return {};
   submit();
-  while (in_flight_.size() > 8 * std::size_t{threads_} || pool_->done(*in_flight_.front())) {
+  const std::size_t most = kBatchesOfThread * std::size_t{threads_};
+  if (in_flight_.size() > most) pool_->wait(*in_flight_[most / 2]);
+  while (!in_flight_.empty() && (in_flight_.size() > most || pool_->done(*in_flight_.front())))
     CKPT_CHECK(take());
-    if (in_flight_.empty()) break;
-  }
   return {};
 }
 
