@@ -51,8 +51,18 @@ ImageFileSink::~ImageFileSink() {
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
+// The disk writes while the next frames are compressed, so that there is little left to wait for in
+// the end. Only a hint: whether it can is the file system's business.
 Status ImageFileSink::write(std::span<const std::byte> bytes) {
-  return FdSink(fd_).write(bytes);
+  CKPT_CHECK(FdSink(fd_).write(bytes));
+  written_ += bytes.size();
+  constexpr std::uint64_t kPiece = 8 << 20;  // bytes
+  if (written_ - started_ >= kPiece) {
+    ::sync_file_range(fd_, static_cast<off_t>(started_), static_cast<off_t>(written_ - started_),
+                      SYNC_FILE_RANGE_WRITE);
+    started_ = written_;
+  }
+  return {};
 }
 
 Status ImageFileSink::commit() {

@@ -87,13 +87,15 @@ Compressor::~Compressor() {
   ZSTD_freeCCtx(context_);
 }
 
-void Compressor::compress(std::span<const std::byte> content, std::vector<std::byte>& out) {
+std::span<const std::byte> Compressor::compress(std::span<const std::byte> content) {
   const std::size_t bound = ZSTD_compressBound(content.size());
-  if (out.size() < bound) out.resize(bound);
-  const std::size_t n =
-      ZSTD_compress2(context_, out.data(), out.size(), content.data(), content.size());
+  if (room_ < bound) {
+    out_ = std::make_unique_for_overwrite<std::byte[]>(bound);
+    room_ = bound;
+  }
+  const std::size_t n = ZSTD_compress2(context_, out_.get(), bound, content.data(), content.size());
   CKPT_ASSERT(!ZSTD_isError(n));  // only if memory is short
-  out.resize(n);
+  return {out_.get(), n};
 }
 
 Decompressor::Decompressor() : context_(ZSTD_createDCtx()) {

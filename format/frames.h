@@ -102,11 +102,13 @@ class Compressor {
   ~Compressor();
   Compressor(const Compressor&) = delete;
   Compressor& operator=(const Compressor&) = delete;
-  // One zstd frame with content size and content checksum, into `out` (resized).
-  void compress(std::span<const std::byte> content, std::vector<std::byte>& out);
+  // One zstd frame with content size and content checksum; valid until the next call.
+  std::span<const std::byte> compress(std::span<const std::byte> content);
 
  private:
   ZSTD_CCtx_s* context_;
+  std::unique_ptr<std::byte[]> out_;
+  std::size_t room_ = 0;
 };
 class Decompressor {
  public:

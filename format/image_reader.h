@@ -105,7 +105,7 @@ class ImageReader {
   Status read_memory();
   Status read_pages();
   Status check_page_ref(const PageRef& ref, std::uint64_t nr_pages) const;
-  void count_pages(const PageRef& ref, const std::vector<std::uint64_t>& hashes);
+  void count_pages(const PageRef& ref, std::span<const std::uint64_t> hashes);
   // read_contents.cpp
   Status read_contents();
   Status read_socket_pair();
@@ -128,6 +128,7 @@ class ImageReader {
   std::uint64_t vpids_ = 0;        // nr_vpids of PIDS
   std::uint64_t texts_ = 0;        // bytes of the texts read
   std::uint64_t in_flight_ = 0;    // in all pipes
+  std::vector<std::uint64_t> page_hashes_;            // of all pages read
   std::unordered_set<std::int32_t> paired_, filled_;  // pipes of a SOCKET_PAIR, a PIPE_BUF
   bool newer_minor_ = false;                          // records may be longer than ours
 };

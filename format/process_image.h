@@ -121,7 +121,7 @@ class PageSink {
   virtual ~PageSink() = default;
   // One array: `pages` is whole pages, `refs` says where each lies. Every reference has been
   // checked: it is to an MM, a shared memory or an INODE of the image, within it, and within
-  // `pages`.
+  // `pages`; or if these are empty, within all pages that came before.
   virtual Status pages(std::span<const std::byte> pages, std::span<const PageRef> refs) = 0;
 };
 

@@ -103,7 +103,8 @@ BOOST_DESCRIBE_STRUCT(Pgarr, (), (nr_pages, nr_refs))
 constexpr std::uint64_t kMaxPagesOfArray = 4096;
 constexpr std::uint32_t kMaxRefsOfArray = 1U << 20;
 
-// Pages first .. first + count - 1 of the array lie at `address` and after it.
+// Pages first .. first + count - 1 of the array lie at `address` and after it; those of an array
+// without pages are counted over all arrays before it.
 struct PageRef {
   u64le address;
   s32le objref;  // of the MM; of a shared memory, in which `address` is an offset

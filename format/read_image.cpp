@@ -314,7 +314,8 @@ Status ImageReader::read_namespace_map() {
 }
 
 // HEADER's feature bits are those of what followed. (Unknown ids are for those who know all ids;
-// without memory that was announced the reader has not come so far.)
+// without memory that was announced, or repeated pages that were not, the reader has not come so
+// far.)
 Status ImageReader::check_features() {
   std::uint64_t used = 0;
   if (image_.namespaces.size() > 1) used |= kFeatureNestedNs;
@@ -332,8 +333,8 @@ Status ImageReader::check_features() {
                   [](const ImageMm& mm) { return !mm.guards.empty(); }))
     used |= kFeatureGuards;
   if (!image_.process.sockets.empty()) used |= kFeatureSockets;
-  const std::uint64_t said =
-      image_.header.features & ~std::uint64_t{kFeatureUnknownIds | kFeatureMemory};
+  const std::uint64_t said = image_.header.features &
+                             ~std::uint64_t{kFeatureUnknownIds | kFeatureMemory | kFeatureRepeats};
   if (used == said) return {};
   return bad("HEADER gives the features: " + feature_names(said) +
              "; but the image uses: " + feature_names(used));

@@ -13,11 +13,11 @@ Status ImageReader::read_memory() {
   return {};
 }
 
-// A reference is to pages of the array, and its addresses lie in one mapping of the address space.
+// A reference is to `nr_pages` pages, and its addresses lie in one mapping of the address space.
 Status ImageReader::check_page_ref(const PageRef& ref, std::uint64_t nr_pages) const {
   if (ref.count == 0 || ref.address % kPageSize != 0) return bad("an empty or unaligned reference");
   if (ref.first != kZeroPages && std::uint64_t{ref.first} + ref.count > nr_pages)
-    return bad("a reference to pages that the array does not have");
+    return bad("a reference to pages that are not there");
   const std::uint64_t begin = ref.address, size = std::uint64_t{ref.count} * kPageSize;
   if (const auto shm = shm_index_.find(ref.objref); shm != shm_index_.end()) {
     const std::uint64_t room = image_.process.shms[shm->second].size;
@@ -45,7 +45,7 @@ Status ImageReader::check_page_ref(const PageRef& ref, std::uint64_t nr_pages) c
 }
 
 // The digest is a sum, so that it does not depend on the order of the references.
-void ImageReader::count_pages(const PageRef& ref, const std::vector<std::uint64_t>& hashes) {
+void ImageReader::count_pages(const PageRef& ref, std::span<const std::uint64_t> hashes) {
   std::uint64_t sum = 0;
   for (std::uint32_t i = 0; i < ref.count; ++i) {
     const std::uint64_t content = ref.first == kZeroPages ? 0 : hashes[ref.first + i];
@@ -77,7 +77,9 @@ Status ImageReader::read_pages() {
     return bad("a buffer that does not hold nr_refs references");
   refs.resize(head.nr_refs);
   std::memcpy(refs.data(), record_.payload.data(), record_.payload.size());
-  for (const PageRef& ref : refs) CKPT_CHECK(check_page_ref(ref, nr_pages));
+  const std::uint64_t before = page_hashes_.size();
+  const bool repeats = nr_pages == 0 && (image_.header.features & kFeatureRepeats) != 0;
+  for (const PageRef& ref : refs) CKPT_CHECK(check_page_ref(ref, repeats ? before : nr_pages));
   CKPT_CHECK(advance());
 
   std::span<const std::byte> pages;
@@ -86,9 +88,9 @@ Status ImageReader::read_pages() {
     pages = record_.payload;
     if (pages.size() != nr_pages * kPageSize) return bad("a buffer that does not hold nr_pages");
   }
-  std::vector<std::uint64_t> hashes;
   for (std::uint64_t i = 0; i < nr_pages; ++i)
-    hashes.push_back(hash64(pages.subspan(i * kPageSize, kPageSize), 0));
+    page_hashes_.push_back(hash64(pages.subspan(i * kPageSize, kPageSize), 0));
+  const auto hashes = std::span<const std::uint64_t>(page_hashes_).subspan(repeats ? 0 : before);
   for (const PageRef& ref : refs) count_pages(ref, hashes);
   if (pages_) CKPT_CHECK(pages_->pages(pages, refs));
   return nr_pages > 0 ? advance() : Status{};

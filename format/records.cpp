@@ -111,6 +111,7 @@ std::string feature_names(std::uint64_t features) {
       {kFeatureGuards, "guard pages"},
       {kFeaturePlacement, "processors and I/O priorities"},
       {kFeatureSockets, "sockets"},
+      {kFeatureRepeats, "repeated pages"},
   };
   std::string names;
   const auto add = [&](const std::string& name) { names += (names.empty() ? "" : ", ") + name; };

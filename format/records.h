@@ -94,11 +94,12 @@ enum Feature : std::uint64_t {
   kFeatureMemory = 32,      // memory and registers: the records of process_records.h
   kFeatureInodes = 64,      // files without a name: INODE
   kFeaturePlacement = 128,  // PLACEMENT
-  kFeatureGuards = 8192,    // GUARDS
   kFeatureSpaces = 256,     // SPACE, TASK_SPACES
   kFeatureSockets = 512,    // SOCKET
+  kFeatureRepeats = 1024,   // a PGARR without pages may refer to pages before it
+  kFeatureGuards = 8192,    // GUARDS
 };
-constexpr std::uint64_t kKnownFeatures = 1023 | 8192;
+constexpr std::uint64_t kKnownFeatures = 2047 | 8192;
 // "nested pid namespaces, files"; bits without a name as a number; "none".
 std::string feature_names(std::uint64_t features);
 

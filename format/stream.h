@@ -79,6 +79,7 @@ class ImageFileSink : public ByteSink {
   ImageFileSink() = default;
   std::string path_, temporary_;
   int fd_ = -1;
+  std::uint64_t written_ = 0, started_ = 0;  // bytes; those that the disk was asked to write
 };
 
 struct WriterOptions {

@@ -3,7 +3,7 @@
 //
 // States: open (begin, append) -> closed. The calling thread alone touches the ByteSink. The first
 // frame is compressed by the calling thread if it stays the only one; else workers do it. At most
-// 2 * threads + 1 frames are in memory.
+// 8 * threads + 1 frames are in memory.
 #include <deque>
 
 #include "format/frames.h"
@@ -13,15 +13,18 @@
 namespace ckpt::format {
 namespace {
 
+constexpr std::size_t kFramesOfThread = 8;  // in flight
+
 struct FrameJob : Job {
   explicit FrameJob(int level) : compressor(level) {}
   void run() override {
-    compressor.compress(content, compressed);
+    compressed = compressor.compress(content);
     finish_frame_head(head, compressed);
   }
   Compressor compressor;
   FrameHead head{};
-  std::vector<std::byte> content, compressed;
+  std::vector<std::byte> content;
+  std::span<const std::byte> compressed;
 };
 
 }  // namespace
@@ -102,8 +105,10 @@ void StreamWriter::Impl::cut() {
   if (!pool) pool = std::make_unique<WorkerPool>(threads);
   in_flight.push_back(make_job());
   pool->submit(*in_flight.back());
-  while (!in_flight.empty() &&
-         (in_flight.size() > 2 * std::size_t{threads} || pool->done(*in_flight.front())))
+  const std::size_t most = kFramesOfThread * std::size_t{threads};
+  // To sleep and wake for each frame would take longer than the frame where others want the cores.
+  if (in_flight.size() > most) pool->wait(*in_flight[most / 2]);
+  while (!in_flight.empty() && (in_flight.size() > most || pool->done(*in_flight.front())))
     write_front();
 }
 

@@ -25,7 +25,7 @@ WorkerPool::~WorkerPool() {
 void WorkerPool::submit(Job& job) {
   {
     const std::lock_guard lock(mutex_);
-    job.done_ = false;
+    job.done_ = job.awaited_ = false;
     waiting_.push_back(&job);
   }
   wake_.notify_one();
@@ -36,8 +36,9 @@ bool WorkerPool::done(const Job& job) {
   return job.done_;
 }
 
-void WorkerPool::wait(const Job& job) {
+void WorkerPool::wait(Job& job) {
   std::unique_lock lock(mutex_);
+  job.awaited_ = true;
   finished_.wait(lock, [&] { return job.done_; });
 }
 
@@ -52,7 +53,7 @@ void WorkerPool::work() {
     job->run();
     lock.lock();
     job->done_ = true;
-    finished_.notify_all();
+    if (job->awaited_) finished_.notify_all();
   }
 }
 

@@ -18,7 +18,7 @@ class Job {
 
  private:
   friend class WorkerPool;
-  bool done_ = false;  // guarded by the pool's mutex
+  bool done_ = false, awaited_ = false;  // guarded by the pool's mutex
 };
 
 class WorkerPool {
@@ -31,7 +31,7 @@ class WorkerPool {
 
   void submit(Job& job);
   [[nodiscard]] bool done(const Job& job);
-  void wait(const Job& job);
+  void wait(Job& job);
 
   // `asked` threads, or one for each core if 0; at least 1, at most 16.
   static unsigned thread_count(unsigned asked);

@@ -51,7 +51,8 @@ class Comparer {
 
  private:
   [[nodiscard]] std::uint64_t features(const Image& image) const {
-    std::uint64_t features = image.header.features;
+    // How pages are written down is not what they are.
+    std::uint64_t features = image.header.features & ~std::uint64_t{format::kFeatureRepeats};
     if (scope_ == Scope::model)
       features &= ~std::uint64_t{format::kFeatureMemory | format::kFeatureInodes |
                                  format::kFeatureSpaces | format::kFeaturePlacement |

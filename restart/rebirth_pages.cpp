@@ -24,7 +24,7 @@ PageStore::~PageStore() {
 }
 
 Status PageStore::pages(std::span<const std::byte> pages, std::span<const format::PageRef> refs) {
-  const std::uint64_t begin = size_;
+  const std::uint64_t begin = pages.empty() ? 0 : size_;
   for (auto rest = pages; !rest.empty();) {
     const ssize_t n = ::pwrite(fd_, rest.data(), rest.size(), static_cast<off_t>(size_));
     if (n < 0 && errno == EINTR) continue;

@@ -75,6 +75,10 @@ Status Bodies::gather_all(const GatherOptions& options) {
     processes_.push_back(std::move(state));
     anchors_.push_back({new Anchor, new Anchor, new Anchor});
   }
+  if (processes_.empty())
+    return cannot("cannot take the memory of the processes",
+                  "none of them lives: a zombie has no memory",
+                  "--no-memory takes an image without memory", ESRCH);
   contents_of_files_ = {UnnamedFiles::find(tree_.snapshot(), processes_, options.deleted_limit),
                         FileOwners::find(tree_.snapshot(), processes_),
                         UnixSockets::find(tree_.snapshot(), processes_)};
@@ -149,7 +153,8 @@ std::uint64_t Bodies::features() const {
   });
   const bool guarded = std::any_of(processes_.begin(), processes_.end(),
                                    [](const ProcessState& p) { return !p.mm.guards.empty(); });
-  return format::kFeatureMemory | (guarded ? std::uint64_t{format::kFeatureGuards} : 0) |
+  return format::kFeatureMemory | format::kFeatureRepeats |
+         (guarded ? std::uint64_t{format::kFeatureGuards} : 0) |
          (placed ? std::uint64_t{format::kFeaturePlacement} : 0) |
          (inodes_.empty() ? 0 : std::uint64_t{format::kFeatureInodes}) |
          (sockets_.empty() ? 0 : std::uint64_t{format::kFeatureSockets}) |
@@ -364,36 +369,47 @@ Status Bodies::write_contents(format::RecordSink& out, core::ObjHash& objhash) {
   write_inodes(out, objhash);
   write_owners(out, objhash);
   out.new_frame();
-  PageWriter writer;
+  return write_pages(out, objhash);
+}
+
+Status Bodies::write_pages(format::RecordSink& out, core::ObjHash& objhash) {
+  // Until they are written.
+  std::vector<PageScanner> scanners;
+  std::vector<Descriptor> files;
+  scanners.reserve(processes_.size());
+  PageWriter writer(out);
   std::vector<PageRange> ranges;
   for (std::size_t i = 0; i < processes_.size(); ++i) {
     const ProcessState& s = processes_[i];
-    CKPT_TRY(const PageScanner scanner, PageScanner::open(s.threads.front().tid));
+    CKPT_TRY(PageScanner scanner, PageScanner::open(s.threads.front().tid));
+    scanners.push_back(std::move(scanner));
+    const PageScanner* const frames = processes_.size() > 1 ? &scanners.back() : nullptr;
     for (const format::ImageVma& v : s.mm.vmas) {
       if (v.vma.vma_type != format::kVmaAnon && v.vma.vma_type != format::kVmaFile) continue;
       ranges.clear();
-      CKPT_CHECK(scanner.scan(v.vma.vm_start, v.vma.vm_end, ranges));
+      CKPT_CHECK(scanners.back().scan(v.vma.vm_start, v.vma.vm_end, ranges));
       leave_out(s.mm.guards, ranges);
-      CKPT_CHECK(writer.collect(objhash.lookup(*anchors_[i][0]), s.memory.fd(), ranges));
+      CKPT_CHECK(writer.add(objhash.lookup(*anchors_[i][0]), s.memory.fd(), ranges, ~0ULL, frames));
     }
   }
-  std::vector<Descriptor> files;  // until they are written
   for (const auto& [inode, shared] : shared_) {
     CKPT_TRY(Descriptor file, open_shared(shared.pid, *shared.mapping));
-    CKPT_CHECK(writer.collect(objhash.lookup(*shared.anchor), file.get(),
-                              shared_contents(file, shared.size)));
     files.push_back(std::move(file));
+    CKPT_CHECK(writer.add(objhash.lookup(*shared.anchor), files.back().get(),
+                          shared_contents(files.back(), shared.size)));
   }
   for (const auto& [key, inode] : inodes_) {
     const UnnamedFile& unnamed = *contents_of_files_.unnamed.at(key.first, key.second);
     CKPT_TRY(Descriptor file, unnamed.open());
-    CKPT_CHECK(writer.collect(objhash.lookup(*inode.anchor), file.get(),
-                              shared_contents(file, unnamed.inode.size), unnamed.inode.size));
     files.push_back(std::move(file));
+    const std::uint64_t size = unnamed.inode.size;
+    CKPT_CHECK(writer.add(objhash.lookup(*inode.anchor), files.back().get(),
+                          shared_contents(files.back(), size), size));
   }
+  CKPT_CHECK(writer.finish());
   pages_ = writer.pages();
   contents_ = writer.contents();
-  return writer.write(out);
+  return {};
 }
 
 }  // namespace ckpt::host

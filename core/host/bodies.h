@@ -59,6 +59,7 @@ class Bodies : public core::TaskBodies {
   static Status read_pipe(PipeEnd& end);
   void write_owners(format::RecordSink& out, const core::ObjHash& objhash) const;
   void write_inodes(format::RecordSink& out, core::ObjHash& objhash);
+  Status write_pages(format::RecordSink& out, core::ObjHash& objhash);
 
   FrozenTree& tree_;
   std::vector<ProcessState> processes_;

@@ -13,6 +13,10 @@ namespace {
 
 constexpr std::uint64_t kPage = 4096;
 
+// Entries of /proc/PID/pagemap.
+constexpr std::uint64_t kInMemory = 1ULL << 63, kInSwap = 1ULL << 62, kOfFile = 1ULL << 61,
+                        kExclusive = 1ULL << 56, kFrame = (1ULL << 55) - 1;
+
 // <linux/fs.h> of Linux 6.7.
 struct ScanArguments {
   std::uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages, category_inverted,
@@ -77,19 +81,38 @@ Status PageScanner::scan_ioctl(std::uint64_t begin, std::uint64_t end,
 
 Status PageScanner::scan_table(std::uint64_t begin, std::uint64_t end,
                                std::vector<PageRange>& out) const {
-  constexpr std::uint64_t kInMemory = 1ULL << 63, kInSwap = 1ULL << 62, kOfFile = 1ULL << 61;
   std::uint64_t entries[512];
   for (std::uint64_t at = begin; at < end;) {
-    const std::size_t wanted = std::min<std::uint64_t>(std::size(entries), (end - at) / kPage);
-    const ssize_t n = ::pread(fd_.get(), entries, wanted * sizeof entries[0],
-                              static_cast<off_t>(at / kPage * sizeof entries[0]));
+    const auto some =
+        std::span(entries).first(std::min<std::uint64_t>(std::size(entries), (end - at) / kPage));
+    CKPT_CHECK(read_table(at, some));
+    for (const std::uint64_t entry : some) {
+      if ((entry & (kInMemory | kInSwap)) != 0 && (entry & kOfFile) == 0)
+        append(out, at, at + kPage);
+      at += kPage;
+    }
+  }
+  return {};
+}
+
+Status PageScanner::read_table(std::uint64_t begin, std::span<std::uint64_t> out) const {
+  while (!out.empty()) {
+    const ssize_t n = ::pread(fd_.get(), out.data(), out.size_bytes(),
+                              static_cast<off_t>(begin / kPage * sizeof out[0]));
     if (n <= 0)
       return cannot("cannot read which pages are in use", std::strerror(errno), {},
                     n < 0 ? errno : EIO);
-    for (std::size_t i = 0; i < static_cast<std::size_t>(n) / sizeof entries[0]; ++i, at += kPage)
-      if ((entries[i] & (kInMemory | kInSwap)) != 0 && (entries[i] & kOfFile) == 0)
-        append(out, at, at + kPage);
+    const std::size_t entries = static_cast<std::size_t>(n) / sizeof out[0];
+    out = out.subspan(entries);
+    begin += entries * kPage;
   }
+  return {};
+}
+
+Status PageScanner::shared_frames(std::uint64_t begin, std::span<std::uint64_t> out) const {
+  CKPT_CHECK(read_table(begin, out));
+  for (std::uint64_t& entry : out)
+    entry = (entry & kInMemory) != 0 && (entry & (kOfFile | kExclusive)) == 0 ? entry & kFrame : 0;
   return {};
 }
 

@@ -16,12 +16,17 @@ class PageScanner {
  public:
   static Result<PageScanner> open(pid_t pid);
   Status scan(std::uint64_t begin, std::uint64_t end, std::vector<PageRange>& out) const;
+  // The frames of the pages from `begin` on, as far as other processes may have the same: 0 for a
+  // page that is this process's alone or is swapped out, and where frames are not told (they are to
+  // CAP_SYS_ADMIN).
+  Status shared_frames(std::uint64_t begin, std::span<std::uint64_t> out) const;
   // The guard pages (madvise(2), MADV_GUARD_INSTALL) in a range; scan() takes them for contents.
   // None where the kernel does not tell (before Linux 6.15).
   [[nodiscard]] std::vector<PageRange> guards(std::uint64_t begin, std::uint64_t end) const;
 
  private:
   Status scan_ioctl(std::uint64_t begin, std::uint64_t end, std::vector<PageRange>& out) const;
+  Status read_table(std::uint64_t begin, std::span<std::uint64_t> out) const;
   Status scan_table(std::uint64_t begin, std::uint64_t end, std::vector<PageRange>& out) const;
   Descriptor fd_;
 };

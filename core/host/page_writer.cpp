@@ -4,19 +4,24 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 namespace ckpt::host {
 
 namespace {
 
 using format::kPageSize;
+using format::kZeroPages;
 using format::PageRef;
 
-constexpr std::size_t kBuffer = 1U << 20;        // bytes read at once
-constexpr std::uint32_t kPagesOfArray = 256;     // 1 MiB, a frame
-constexpr std::size_t kZerosOfArray = 1U << 16;  // references to zeros in one array
+// Of one array: with its heads and references it fills a frame of 1 MiB.
+constexpr std::size_t kPagesOfBatch = 254;
+constexpr std::size_t kBatchesOfThread = 8;  // in flight
+constexpr std::size_t kRefsOfArray = 1U << 16;
+constexpr std::size_t kFramesAtOnce = 512;
 
 format::KeyedHash::Secret draw_secret() {
   format::KeyedHash::Secret secret;
@@ -43,123 +48,241 @@ bool is_zero(std::span<const std::byte> page) {
 
 }  // namespace
 
-// The end of a file lies within a page.
-Status PageWriter::read(const Space& space, std::uint64_t address, std::span<std::byte> out) {
-  const std::uint64_t left = space.length > address ? space.length - address : 0;
-  const auto there = out.first(std::min<std::uint64_t>(out.size(), left));
-  std::fill(out.begin() + static_cast<std::ptrdiff_t>(there.size()), out.end(), std::byte{0});
-  return read_fully(space.file, address, there);
-}
-
-PageWriter::PageWriter() : hash_(draw_secret()), buffer_(kBuffer) {}
-
-void PageWriter::add(std::uint32_t space, std::uint64_t address, std::span<const std::byte> page) {
-  ++pages_;
-  std::uint32_t content = format::kZeroPages;
-  if (!is_zero(page)) {
-    const auto [at, is_new] =
-        known_.try_emplace(hash_(page), static_cast<std::uint32_t>(first_.size()));
-    content = at->second;
-    if (is_new) first_.push_back({address, space, content});
+struct PageWriter::Batch : format::Job {
+  struct Piece {
+    int file;
+    std::uint64_t length, address;
+    std::size_t pages;
+  };
+  explicit Batch(const format::KeyedHash& h) : hash(h), bytes(kPagesOfBatch * kPageSize) {}
+  void clear() {
+    pages.clear();
+    pieces.clear();
+    hashes.clear();
   }
-  places_.push_back({address, space, content});
-}
+  [[nodiscard]] std::span<const std::byte> page(std::size_t i) const {
+    return std::span(bytes).subspan(i * kPageSize, kPageSize);
+  }
+  void add(const Space& space, const Page& page) {
+    const bool follows = !pages.empty() && pages.back().space == page.space &&
+                         pages.back().address + kPageSize == page.address;
+    if (!follows) pieces.push_back({space.file, space.length, page.address, 0});
+    ++pieces.back().pages;
+    pages.push_back(page);
+  }
+  void run() override {
+    auto rest = std::span(bytes);
+    for (const Piece& piece : pieces) {
+      status = read(piece, rest.first(piece.pages * kPageSize));
+      if (status.has_error()) return;
+      rest = rest.subspan(piece.pages * kPageSize);
+    }
+    for (std::size_t i = 0; i < pages.size(); ++i)
+      hashes.push_back(is_zero(page(i)) ? std::nullopt : std::optional(hash(page(i))));
+  }
+  // The end of a file lies within a page.
+  static Status read(const Piece& piece, std::span<std::byte> out) {
+    const std::uint64_t left = piece.length > piece.address ? piece.length - piece.address : 0;
+    const auto there = out.first(std::min<std::uint64_t>(out.size(), left));
+    std::fill(out.begin() + static_cast<std::ptrdiff_t>(there.size()), out.end(), std::byte{0});
+    return read_fully(piece.file, piece.address, there);
+  }
 
-Status PageWriter::collect(std::int32_t objref, int file, std::span<const PageRange> ranges,
-                           std::uint64_t length) {
+  const format::KeyedHash& hash;
+  std::vector<Page> pages;
+  std::vector<Piece> pieces;
+  std::vector<std::byte> bytes;                        // of the pages
+  std::vector<std::optional<format::Hash128>> hashes;  // likewise; null: zeros
+  Status status;
+};
+
+PageWriter::PageWriter(format::RecordSink& out, unsigned threads)
+    : out_(out), threads_(format::WorkerPool::thread_count(threads)), hash_(draw_secret()) {}
+PageWriter::~PageWriter() = default;
+
+Status PageWriter::add(std::int32_t objref, int file, std::span<const PageRange> ranges,
+                       std::uint64_t length, const PageScanner* frames) {
   const auto space = static_cast<std::uint32_t>(spaces_.size());
-  spaces_.push_back({objref, file, length});
+  spaces_.push_back({objref, file, length, frames});
+  std::array<std::uint64_t, kFramesAtOnce> numbers{};
   for (const PageRange& range : ranges)
     for (std::uint64_t at = range.begin; at < range.end;) {
-      const auto piece =
-          std::span(buffer_).first(std::min<std::uint64_t>(range.end - at, buffer_.size()));
-      CKPT_CHECK(read(spaces_.back(), at, piece));
-      for (std::size_t i = 0; i < piece.size(); i += kPageSize)
-        add(space, at + i, piece.subspan(i, kPageSize));
-      at += piece.size();
-    }
-  return {};
-}
-
-// The references of contents first .. first + count - 1, or to zeros; pages that follow each other
-// in both are one reference.
-void PageWriter::write_refs(format::RecordSink& out, std::span<const Place> places,
-                            std::uint32_t first, std::uint32_t count) const {
-  std::vector<Place> sorted(places.begin(), places.end());
-  std::sort(sorted.begin(), sorted.end(), [](const Place& a, const Place& b) {
-    return a.space != b.space ? a.space < b.space : a.address < b.address;
-  });
-  std::vector<PageRef> refs;
-  std::uint32_t last_space = 0;
-  for (const Place& place : sorted) {
-    const bool zero = place.content == format::kZeroPages;
-    const std::uint32_t index = zero ? format::kZeroPages : place.content - first;
-    if (!refs.empty()) {
-      PageRef& last = refs.back();
-      const bool follows = last_space == place.space &&
-                           last.address + last.count * kPageSize == place.address &&
-                           (zero || last.first + last.count == index);
-      if (follows) {
-        last.count = last.count + 1;
-        continue;
+      const auto some =
+          std::span(numbers).first(std::min((range.end - at) / kPageSize, kFramesAtOnce));
+      if (frames) CKPT_CHECK(frames->shared_frames(at, some));
+      for (const std::uint64_t frame : some) {
+        CKPT_CHECK(add_page(space, at, frame));
+        at += kPageSize;
       }
     }
-    last_space = place.space;
-    PageRef ref{};
-    ref.address = place.address;
-    ref.objref = spaces_[place.space].objref;
-    ref.first = index;
-    ref.count = 1;
-    refs.push_back(ref);
-  }
-  format::Pgarr head{};
-  head.nr_pages = count;
-  head.nr_refs = static_cast<std::uint32_t>(refs.size());
-  out.record(format::RecordType::pgarr, head);
-  out.record(format::RecordType::buffer, refs.data(), refs.size() * sizeof refs[0]);
-}
-
-Status PageWriter::write_pages(format::RecordSink& out, std::uint32_t first, std::uint32_t count) {
-  out.begin(format::RecordType::buffer, count * kPageSize);
-  for (std::uint32_t i = 0; i < count;) {
-    const Place& place = first_[first + i];
-    std::uint32_t n = 1;
-    while (i + n < count && first_[first + i + n].space == place.space &&
-           first_[first + i + n].address == place.address + n * kPageSize)
-      ++n;
-    const auto piece = std::span(buffer_).first(n * kPageSize);
-    const Status done = read(spaces_[place.space], place.address, piece);
-    if (done.has_error()) {
-      // The record was begun: it gets its bytes, and the dump fails.
-      std::fill(piece.begin(), piece.end(), std::byte{0});
-      for (; i < count; ++i) out.append(piece.data(), kPageSize);
-      return done;
-    }
-    out.append(piece.data(), piece.size());
-    i += n;
-  }
   return {};
 }
 
-Status PageWriter::write(format::RecordSink& out) {
-  std::sort(places_.begin(), places_.end(),
-            [](const Place& a, const Place& b) { return a.content < b.content; });
-  auto place = places_.cbegin();
-  const auto contents = static_cast<std::uint32_t>(first_.size());
-  for (std::uint32_t first = 0; first < contents; first += kPagesOfArray) {
-    const std::uint32_t count = std::min(kPagesOfArray, contents - first);
-    const auto begin = place;
-    while (place != places_.cend() && place->content < first + count) ++place;
-    write_refs(out, {begin, place}, first, count);
-    CKPT_CHECK(write_pages(out, first, count));
+Status PageWriter::add_page(std::uint32_t space, std::uint64_t address, std::uint64_t frame) {
+  ++pages_;
+  if (frame == 0) return read_page(space, address, kNone);
+  const auto model = static_cast<std::uint32_t>(models_.size());
+  const auto [known, is_new] = frames_.try_emplace(frame, model);
+  if (!is_new) {
+    append(twins_, address, space, known->second);
+    return {};
   }
-  while (place != places_.cend()) {
-    const auto n =
-        std::min<std::size_t>(static_cast<std::size_t>(places_.cend() - place), kZerosOfArray);
-    write_refs(out, {place, place + static_cast<std::ptrdiff_t>(n)}, 0, 0);
-    place += static_cast<std::ptrdiff_t>(n);
+  models_.push_back({address, space, kNone});
+  return read_page(space, address, model);
+}
+
+void PageWriter::append(std::vector<Run>& runs, std::uint64_t address, std::uint32_t space,
+                        std::uint32_t first) {
+  if (!runs.empty()) {
+    Run& last = runs.back();
+    const bool zeros = last.first == kZeroPages;
+    const bool follows = zeros ? first == kZeroPages : last.first + last.count == first;
+    if (last.space == space && last.address + last.count * kPageSize == address && follows) {
+      ++last.count;
+      return;
+    }
   }
-  return out.status();
+  runs.push_back({address, space, first, 1});
+}
+
+Status PageWriter::read_page(std::uint32_t space, std::uint64_t address, std::uint32_t model) {
+  if (!filling_ && !spare_.empty()) {
+    filling_ = std::move(spare_.back());
+    spare_.pop_back();
+    filling_->clear();
+  }
+  if (!filling_) filling_ = std::make_unique<Batch>(hash_);
+  filling_->add(spaces_[space], {address, space, model});
+  if (filling_->pages.size() < kPagesOfBatch) return {};
+  submit();
+  const std::size_t most = kBatchesOfThread * std::size_t{threads_};
+  if (in_flight_.size() > most) pool_->wait(*in_flight_[most / 2]);
+  while (!in_flight_.empty() && (in_flight_.size() > most || pool_->done(*in_flight_.front())))
+    CKPT_CHECK(take());
+  return {};
+}
+
+void PageWriter::submit() {
+  if (!pool_) pool_ = std::make_unique<format::WorkerPool>(threads_);
+  in_flight_.push_back(std::move(filling_));
+  pool_->submit(*in_flight_.back());
+}
+
+// The batch that has been in flight for longest.
+Status PageWriter::take() {
+  Batch& batch = *in_flight_.front();
+  if (pool_) pool_->wait(batch);
+  CKPT_CHECK(batch.status);
+  std::vector<std::uint32_t> fresh;  // indices in the batch
+  for (std::uint32_t i = 0; i < batch.pages.size(); ++i) {
+    const Page& page = batch.pages[i];
+    std::uint32_t content = kZeroPages;
+    bool is_new = false;
+    if (batch.hashes[i]) {
+      const auto known = known_.try_emplace(*batch.hashes[i], contents_);
+      content = known.first->second;
+      is_new = known.second;
+    }
+    if (is_new) {
+      fresh.push_back(i);
+      ++contents_;
+    } else {
+      append(repeats_, page.address, page.space, content);
+    }
+    if (page.model != kNone) models_[page.model].content = content;
+  }
+  if (!fresh.empty()) write_new(batch, fresh);
+  spare_.push_back(std::move(in_flight_.front()));
+  in_flight_.pop_front();
+  return out_.status();
+}
+
+Status PageWriter::take_all() {
+  if (filling_ && !filling_->pages.empty()) {
+    if (pool_) {
+      submit();
+    } else {  // the only one
+      filling_->run();
+      in_flight_.push_back(std::move(filling_));
+    }
+  }
+  while (!in_flight_.empty()) CKPT_CHECK(take());
+  return {};
+}
+
+// An array of those pages of a batch that stand for the others with their content.
+void PageWriter::write_new(const Batch& batch, std::span<const std::uint32_t> pages) {
+  std::vector<Run> runs;
+  for (std::uint32_t i = 0; i < pages.size(); ++i)
+    append(runs, batch.pages[pages[i]].address, batch.pages[pages[i]].space, i);
+  write_refs(runs, static_cast<std::uint32_t>(pages.size()));
+  out_.begin(format::RecordType::buffer, pages.size() * kPageSize);
+  for (std::size_t i = 0; i < pages.size();) {
+    std::size_t n = 1;
+    while (i + n < pages.size() && pages[i + n] == pages[i] + n) ++n;
+    out_.append(batch.page(pages[i]).data(), n * kPageSize);
+    i += n;
+  }
+}
+
+void PageWriter::write_refs(std::span<const Run> runs, std::uint32_t nr_pages) {
+  std::vector<PageRef> refs(runs.size());
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    refs[i].address = runs[i].address;
+    refs[i].objref = spaces_[runs[i].space].objref;
+    refs[i].first = runs[i].first;
+    refs[i].count = runs[i].count;
+  }
+  format::Pgarr head{};
+  head.nr_pages = nr_pages;
+  head.nr_refs = static_cast<std::uint32_t>(refs.size());
+  out_.record(format::RecordType::pgarr, head);
+  out_.record(format::RecordType::buffer, refs.data(), refs.size() * sizeof refs[0]);
+}
+
+// A frame may have become another page's since it was looked at: the kernel moves pages. But two
+// pages that have one frame now, at the end, are one, and have not changed. Others are read.
+Status PageWriter::resolve_twins() {
+  std::array<std::uint64_t, kFramesAtOnce> mine{}, theirs{};
+  std::vector<Page> others;
+  for (const Run& run : twins_)
+    for (std::uint32_t done = 0; done < run.count;) {
+      const Model* const model = &models_[run.first + done];
+      std::uint32_t n = 1;
+      while (done + n < run.count && n < kFramesAtOnce && model[n].space == model->space &&
+             model[n].address == model->address + n * kPageSize)
+        ++n;
+      const std::uint64_t at = run.address + done * kPageSize;
+      CKPT_CHECK(spaces_[run.space].frames->shared_frames(at, std::span(mine).first(n)));
+      CKPT_CHECK(
+          spaces_[model->space].frames->shared_frames(model->address, std::span(theirs).first(n)));
+      for (std::uint32_t i = 0; i < n; ++i)
+        if (mine[i] != 0 && mine[i] == theirs[i])
+          append(repeats_, at + i * kPageSize, run.space, model[i].content);
+        else
+          others.push_back({at + i * kPageSize, run.space, kNone});
+      done += n;
+    }
+  for (const Page& page : others) CKPT_CHECK(read_page(page.space, page.address, kNone));
+  return take_all();
+}
+
+void PageWriter::write_repeats() {
+  std::sort(repeats_.begin(), repeats_.end(), [](const Run& a, const Run& b) {
+    return a.space != b.space ? a.space < b.space : a.address < b.address;
+  });
+  for (auto rest = std::span<const Run>(repeats_); !rest.empty();) {
+    const auto some = rest.first(std::min(rest.size(), kRefsOfArray));
+    write_refs(some, 0);
+    rest = rest.subspan(some.size());
+  }
+}
+
+Status PageWriter::finish() {
+  CKPT_CHECK(take_all());
+  CKPT_CHECK(resolve_twins());
+  write_repeats();
+  return out_.status();
 }
 
 }  // namespace ckpt::host

@@ -159,18 +159,27 @@ void contents(RecordSink& out) {
   const Bytes a(kPageSize, std::byte{'a'}), b(kPageSize, std::byte{'b'});
   out.append(a.data(), a.size());
   out.append(b.data(), b.size());
-  pages.nr_pages = 0;
   pages.nr_refs = 1;
+  pages.nr_pages = 1;
   out.record(R::pgarr, pages);
-  const PageRef zeros = ref(5, 0x5000, kZeroPages, 3);
-  out.record(R::buffer, &zeros, sizeof zeros);
+  const PageRef c_at = ref(6, 0, 0, 1);
+  out.record(R::buffer, &c_at, sizeof c_at);
+  bytes(out, kPageSize, 'c');
+  pages.nr_pages = 0;
+  pages.nr_refs = 2;
+  out.record(R::pgarr, pages);
+  const PageRef repeats[] = {ref(5, 0x5000, kZeroPages, 3), ref(5, 0x3000, 1, 2)};
+  out.record(R::buffer, repeats, sizeof repeats);
 }
+
+constexpr std::uint64_t kFeatures = kFeatureMemory | kFeatureFiles | kFeaturePipes |
+                                    kFeatureInodes | kFeatureSpaces | kFeatureGuards |
+                                    kFeaturePlacement | kFeatureSockets | kFeatureRepeats;
 
 // A single process with one page of every kind, and a pipe.
 void memory_image(RecordSink& out) {
   ImageBuilder b(out);
-  b.head(kModeSubtree, kFeatureMemory | kFeatureFiles | kFeaturePipes | kFeatureInodes |
-                           kFeatureSpaces | kFeatureGuards | kFeaturePlacement | kFeatureSockets);
+  b.head(kModeSubtree, kFeatures);
   b.pids({{100}});
   b.tree({ImageBuilder::entry(1, kRefInvisible, 1, 1, 1)});
   b.pid_ns(4, 0, 0);
@@ -223,6 +232,8 @@ void memory_image(RecordSink& out) {
 
 struct Collected : PageSink {
   Status pages(std::span<const std::byte> pages, std::span<const PageRef> refs) override {
+    all.insert(all.end(), pages.begin(), pages.end());
+    if (pages.empty()) pages = all;
     for (const PageRef& r : refs) {
       std::string text = std::to_string(r.objref) + ":";
       for (std::uint32_t i = 0; i < r.count; ++i)
@@ -234,6 +245,7 @@ struct Collected : PageSink {
     return {};
   }
   std::vector<std::string> got;
+  Bytes all;
 };
 
 Result<Image> load(const Bytes& stream) {
@@ -260,6 +272,11 @@ GuardArea& guard_area(LooseRecords& r, unsigned n) {
 
 PageRef& page_ref(LooseRecords& r, unsigned n) {
   return *reinterpret_cast<PageRef*>(after(r, R::pgarr).data() + n * sizeof(PageRef));
+}
+
+// In the array that has no pages.
+PageRef& repeat(LooseRecords& r) {
+  return *reinterpret_cast<PageRef*>(after(r, R::pgarr, 2).data() + sizeof(PageRef));
 }
 
 const Damage kDamages[] = {
@@ -292,7 +309,7 @@ const Damage kDamages[] = {
        after(r, R::space, 1).back() = std::byte{0};
      }},
     {"features",
-     [](auto& r) { at<Header>(r, R::header).features = kFeatureMemory | kFeatureFiles; }},
+     [](auto& r) { at<Header>(r, R::header).features &= ~std::uint64_t{kFeaturePipes}; }},
     {"map_count", [](auto& r) { at<Mm>(r, R::mm).map_count = 0xffffffff; }},
     {"VMA was expected", [](auto& r) { at<Mm>(r, R::mm).map_count = 5; }},
     {"nr_areas is 0", [](auto& r) { at<Guards>(r, R::guards).nr_areas = 0; }},
@@ -343,7 +360,7 @@ const Damage kDamages[] = {
     {"11 is no pid object", [](auto& r) { at<FileOwner>(r, R::file_owner).owner = 11; }},
     {"a signal 65", [](auto& r) { at<FileOwner>(r, R::file_owner).signal = 65; }},
     {"the image uses",
-     [](auto& r) { at<Header>(r, R::header).features = kFeatureMemory | kFeatureFiles; }},
+     [](auto& r) { at<Header>(r, R::header).features &= ~std::uint64_t{kFeatureInodes}; }},
     {"beyond the end of a file", [](auto& r) { page_ref(r, 4).address = 0x2000; }},
     {"objref 5 is used twice", [](auto& r) { at<Vma>(r, R::vma, 2).ino_objref = 5; }},
     {"ino_size", [](auto& r) { at<Vma>(r, R::vma, 2).ino_size = 0; }},
@@ -381,7 +398,10 @@ const Damage kDamages[] = {
     {"nr_refs", [](auto& r) { at<Pgarr>(r, R::pgarr).nr_refs = 6; }},
     {"empty or unaligned", [](auto& r) { page_ref(r, 0).count = 0; }},
     {"empty or unaligned", [](auto& r) { page_ref(r, 0).address = 0x3001; }},
-    {"pages that the array", [](auto& r) { page_ref(r, 0).first = 1; }},
+    {"pages that are not there", [](auto& r) { page_ref(r, 0).first = 1; }},
+    {"pages that are not there", [](auto& r) { repeat(r).first = 2; }},
+    {"pages that are not there",
+     [](auto& r) { at<Header>(r, R::header).features = kFeatures & ~kFeatureRepeats; }},
     {"where no private mapping", [](auto& r) { page_ref(r, 0).address = 0x7000; }},
     {"where no private mapping", [](auto& r) { page_ref(r, 0).address = 0x9000; }},
     {"where no private mapping", [](auto& r) { page_ref(r, 0).address = ~0xfffULL; }},
@@ -398,7 +418,8 @@ TEST_CASE("Memory and registers come back, and pages go to their sink", "[format
   Collected pages;
   const auto image = read_image(reader, &pages);
   REQUIRE(image.has_value());
-  CHECK(pages.got == std::vector<std::string>{"5:ab", "5:b", "5:0", "6:a", "20:b", "5:000"});
+  CHECK(pages.got ==
+        std::vector<std::string>{"5:ab", "5:b", "5:0", "6:a", "20:b", "6:c", "5:000", "5:bc"});
   const ProcessImage& p = image->process;
   REQUIRE(p.mms.size() == 1);
   CHECK(p.mms[0].exe == "/bin/true");
@@ -406,8 +427,8 @@ TEST_CASE("Memory and registers come back, and pages go to their sink", "[format
   CHECK(p.mms[0].vmas[0].path == "/bin/true");
   REQUIRE(p.mms[0].guards.size() == 2);
   CHECK(p.mms[0].guards[1].end == 0xc000);
-  CHECK(p.mms[0].pages == 7);
-  CHECK(p.shms.at(0).pages == 1);
+  CHECK(p.mms[0].pages == 9);
+  CHECK(p.shms.at(0).pages == 2);
   CHECK(p.threads.at(0).cpu.rip == 0x1234);
   CHECK(p.threads[0].pending.at(0).signo() == 10);
   CHECK(p.signals.at(0).timers.at(0).signo == 14);

@@ -33,13 +33,13 @@ inline void append(Bytes& out, const void* bytes, std::size_t n) {
 inline Bytes reframe(std::span<const std::byte> stream, std::size_t frame_size = 1 << 20) {
   const auto begins = record_begins(stream);
   const FileHead file_head = make_file_head();
-  Bytes file, compressed;
+  Bytes file;
   append(file, &file_head, sizeof file_head);
   Compressor compressor(1);
   std::vector<IndexEntry> index;
   for (std::size_t at = 0; at < stream.size(); at += frame_size) {
     const auto content = stream.subspan(at, std::min(frame_size, stream.size() - at));
-    compressor.compress(content, compressed);
+    const auto compressed = compressor.compress(content);
     FrameHead head{};
     head.content = static_cast<std::uint32_t>(content.size());
     head.stream_offset = at;
