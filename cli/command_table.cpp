@@ -18,8 +18,8 @@ CommandSpec dump() {
   c.summary = "(--pid PID | --history FILE) [-o IMAGE]   save processes in an image";
   c.usage =
       "--pid PID [-o IMAGE] [--leave-running | --leave-stopped] [--no-memory]\n"
-      "          [--deleted-limit SIZE] [--container | --subtree]\n"
-      "--history FILE [--at LINE] [-o IMAGE] [--container | --subtree]";
+      "          [--deleted-limit SIZE] [--container | --subtree] [--trace OUT]\n"
+      "--history FILE [--at LINE] [-o IMAGE] [--container | --subtree] [--trace OUT]";
   c.text =
       "Saves a process and all its descendants in an image: the live one with this PID, or the\n"
       "first one of a history, which is the text that strace -f writes. Live processes are "
@@ -33,6 +33,9 @@ CommandSpec dump() {
                {'o', "output", "IMAGE",
                 "where to: a file, or - for standard output; by default -, or\n"
                 "ckpt-PID.ckpt if standard output is a terminal"},
+               {0, "trace", "OUT",
+                "write down who did what, each LWP by itself, as a history; it is\n"
+                "also in the image, for inspect --trace"},
                {0, "container", "", "insist on a whole pid namespace without outside ids"},
                {0, "subtree", "", "do not, even where it would be one"},
                {0, "leave-running", "", "the processes go on afterwards"},

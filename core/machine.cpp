@@ -68,6 +68,7 @@ Process& Machine::add_process(Process& parent, const Ref<Pid>& pid, const Ref<Pi
   process->slot = static_cast<std::uint32_t>(all_.size());
   all_.push_back(process);
   process->leader = &add_thread(*process, pid);
+  process->life = process->leader->life;
   if (fd_server_ && pid->nr_at(0) != kNrUnknown) fd_server_->announce(pid->nr_at(0));
   return *process;
 }
@@ -78,6 +79,7 @@ Task& Machine::add_thread(Process& process, const Ref<Pid>& pid) {
   auto* task = new Task;
   task->pid = pid;
   task->process = &process;
+  task->life = ++lives_;
   pid->task = task;
   process.threads.push_back(*task);
   ++tasks_;
@@ -188,6 +190,18 @@ void Machine::set_parent(Process& child, Process& parent) {
   child.parent->children.erase(child.parent->children.iterator_to(child));
   child.parent = &parent;
   parent.children.push_back(child);
+}
+
+Task* Machine::find_lwp(const LwpId& id) const {
+  const Pid* pid = root_ns_->find(id.nr);
+  Task* task = pid ? pid->task : nullptr;
+  return task && task->life == id.life && !task->exited ? task : nullptr;
+}
+
+Process* Machine::find_process(const LwpId& id) const {
+  const Pid* pid = root_ns_->find(id.nr);
+  Process* process = pid ? pid->process : nullptr;
+  return process && process->life == id.life ? process : nullptr;
 }
 
 void Machine::start_fd_server() {

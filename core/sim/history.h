@@ -23,6 +23,9 @@ struct HistoryOptions {
   // tell about calls in flight (a clone's result), but nothing in them is an error. None: the whole
   // log.
   std::optional<std::uint64_t> at_line;
+  // Where to trace to; none: no trace. The machine keeps no pointer to it afterwards.
+  core::Trace* trace = nullptr;
+  std::uint8_t trace_points = core::kTraceAll | core::kTraceInherit;  // of the first process
 };
 
 // Something that was taken as given because the log does not show it.

@@ -87,6 +87,7 @@ struct Call {
   Op op = Op::none;
   bool returned = false;  // result holds
   bool applied = false;   // the machine has its effect
+  bool told = false;      // the trace has its return
   bool fitted = false;    // in flight: its result would have been right when it was entered
   std::uint32_t actor = kNone;
   std::uint32_t entry_line = 0, line = 0;  // entered; returned (0: not in the log)
@@ -95,7 +96,9 @@ struct Call {
   std::int64_t a[4] = {};
   std::uint8_t b[2] = {};
   std::uint32_t text = 0;  // index in Log::texts; 0: none
-  const char* name = "";   // as the log has it
+  // For a trace: what follows `name(` at the entry, and in all. Indices in Log::texts.
+  std::uint32_t said_first = 0, said = 0;
+  const char* name = "";  // as the log has it
 };
 
 struct Event {
@@ -106,6 +109,7 @@ struct Event {
     leave,       // a call returned; value: call
     ended,       // value: wait status
     superseded,  // value: the actor that takes over
+    signal,      // for a trace: value: siginfo and signal, a text
     stopped,     // value: signal
     continued,   // SIGCONT came
     awake,       // a stopped actor enters a call
@@ -145,6 +149,7 @@ struct Log {
       data_texts;  // those that are bytes written: the last ones alone are kept
   std::uint64_t data_bytes = 0;
   std::vector<Translation> translations;
+  bool traced = false;       // keep what calls and signals said
   bool has_signals = false;  // the log shows signals
   bool complete = false;     // it shows all calls (brk or mmap), not just some
   std::size_t end = 0;       // events before at_line

@@ -87,6 +87,7 @@ Status Replay::start_root(std::uint32_t actor, std::uint64_t line) {
     actors_[nr] = actor;
   }
   history_.root = task->process;
+  switch_trace(*task->process);
   // A program that strace started is fresh from fork; of another one we do not know.
   if (!execs) task->process->subreaper = core::Tri::unknown;
   attached_.erase(nr);
@@ -106,6 +107,7 @@ Status Replay::stranger(std::uint32_t actor, std::uint64_t line) {
                               " appears without a clone, while another has its number");
   ++changes_;
   actors_[nr] = actor;
+  switch_trace(*task->process);
   if (thread) {
     warn(line, std::to_string(nr) + " appears without a clone: taken as a thread of process " +
                    to_string(*history_.root->tgid));

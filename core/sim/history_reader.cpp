@@ -30,6 +30,8 @@ class LogBuilder {
   void begin_call(const LogLine& line, const Known& known, std::uint32_t actor);
   void end_call(const LogLine& line, const Known& known, std::uint32_t actor);
   void count_skipped(const LogLine& line);
+  std::uint32_t keep_said(std::string text);
+  void keep_words(const LogLine& line, Call& call);
   void learn_own(const Call& call);
   void learn_bare(const Call& call, const LogLine& line);
   void name_bare();
@@ -145,6 +147,9 @@ void LogBuilder::take(const LogLine& line) {
       log_.has_signals = true;
       pid_number(struct_field(line.siginfo, "si_pid").value_or(""), log_);
       add_translations(actor, line.line);
+      if (log_.traced)
+        add_event(Event::Kind::signal, actor, line.line,
+                  keep_said(std::string(line.signal_name) + " " + std::string(line.siginfo)));
       if (line.signal_name == "SIGCONT") add_event(Event::Kind::continued, actor, line.line, 0);
       break;
     case Kind::stopped:
@@ -155,6 +160,23 @@ void LogBuilder::take(const LogLine& line) {
     default:
       take_call(line, actor);
   }
+}
+
+std::uint32_t LogBuilder::keep_said(std::string text) {
+  log_.texts.push_back(std::move(text));
+  return static_cast<std::uint32_t>(log_.texts.size() - 1);
+}
+
+// The call in the log's own words.
+void LogBuilder::keep_words(const LogLine& line, Call& call) {
+  if (!log_.traced || call.entry_line > at_line_) return;
+  if (line.kind == Kind::unfinished) {
+    call.said_first = keep_said(std::string(line.args_text));
+    return;
+  }
+  const bool returned = line.result.kind != CallResult::Kind::absent;
+  call.said = keep_said(std::string(line.args_text) +
+                        (returned ? ") = " + std::string(line.result.text) : ""));
 }
 
 void LogBuilder::count_skipped(const LogLine& line) {
@@ -190,6 +212,7 @@ void LogBuilder::begin_call(const LogLine& line, const Known& known, std::uint32
   call.actor = actor;
   call.entry_line = static_cast<std::uint32_t>(line.entry_line);
   parse_call(line, known, call, log_);
+  keep_words(line, call);
   const auto index = static_cast<std::uint32_t>(log_.calls.size());
   entered_[line.entry_line] = index;
   log_.calls.push_back(call);
@@ -205,7 +228,8 @@ void LogBuilder::end_call(const LogLine& line, const Known& known, std::uint32_t
     call.actor = actor;
     call.entry_line = call.line = static_cast<std::uint32_t>(line.line);
     parse_call(line, known, call, log_);
-    if (call.op == Op::none) return add_translations(actor, line.line);
+    keep_words(line, call);
+    if (call.op == Op::none && call.said == 0) return add_translations(actor, line.line);
     learn_bare(call, line);
     log_.calls.push_back(call);
   } else {
@@ -213,6 +237,7 @@ void LogBuilder::end_call(const LogLine& line, const Known& known, std::uint32_t
     call.line = static_cast<std::uint32_t>(line.line);
     for (std::int64_t& a : call.a) a = 0;
     parse_call(line, known, call, log_);
+    keep_words(line, call);
   }
   const auto index =
       entry == entered_.end() ? static_cast<std::uint32_t>(log_.calls.size() - 1) : entry->second;
@@ -280,6 +305,7 @@ constexpr std::uint64_t kMostForeign = 10'000'000;
 Result<Log> read_log(std::istream& in, const std::string& name, const HistoryOptions& options,
                      History& history) {
   Log log;
+  log.traced = options.trace != nullptr;
   const std::uint64_t at = options.at_line.value_or(UINT64_MAX);
   LogBuilder builder(log, history, at);
   LogReader reader(in);

@@ -14,7 +14,7 @@ void Replay::do_exit(Call& call) {
   Task* task = task_of(call.actor);
   if (!task || call.applied) return;
   Process& p = *task->process;
-  call.applied = true;
+  took_effect(call);
   log_.actors[call.actor].exit_status = static_cast<std::int32_t>(call.a[0]);
   const auto status = static_cast<std::uint32_t>(call.a[0]);
   if (task->exited || p.exiting) return;
@@ -38,6 +38,10 @@ void Replay::end(std::uint32_t actor, std::uint32_t status) {
     land(log_.actors[actor].in_flight);
   }
   Task* task = task_of(actor);
+  if (trace_) {
+    const Traced& who = traced(actor);
+    trace_end(who.who, who.points, status);
+  }
   const auto current = actors_.find(nr);
   if (current != actors_.end() && current->second != actor) return;
   if (task && !task->process->zombie && !task->process->exiting) {
@@ -68,6 +72,7 @@ Status Replay::superseded(const Event& event) {
   if (index != kNone && log_.calls[index].op == Op::execve && !log_.calls[index].applied) {
     CKPT_CHECK(perform(log_.calls[index]));
   } else if (task != task->process->leader) {
+    if (trace_) trace_superseded(core::actor_of(*task->process->leader), log_.actors[by].pid);
     kernel_.execve(*task, task->name());
   }
   ++changes_;
@@ -99,6 +104,9 @@ bool Replay::die_early(Process& process, std::int64_t status) {
   }
   if (status < 0) return false;
   if (actor == kNone) reaped_early_[process.tgid->nr_at(0)] = log_.events[at_].line;
+  if (trace_)
+    trace_end(core::actor_of(*process.leader), process.trace_points,
+              static_cast<std::uint32_t>(status));
   kernel_.exit_group(*living, static_cast<std::uint32_t>(status));
   ++changes_;
   return true;

@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "core/sim/kernel.h"
+#include "core/sim/notes.h"
 #include "core/sim/open_flags.h"
 #include "core/sim/walk.h"
 
@@ -86,6 +87,7 @@ long Kernel::transfer(Task& caller, int fd, std::uint64_t bytes, bool is_write,
     file.offset += bytes;
     if (is_write && bytes > 0) grow(file, file.offset);
   }
+  note_io(m_, caller, fd, bytes, is_write);
   return static_cast<long>(bytes);
 }
 
