@@ -108,7 +108,7 @@ CommandSpec inspect() {
   CommandSpec c;
   c.name = "inspect";
   c.summary = "IMAGE [--tree|--pids|--fds|--maps|...]    look at an image";
-  c.usage = "IMAGE [--tree | --pids | --fds | --maps | --records] [--pid PID] [--json]";
+  c.usage = "IMAGE [--tree | --pids | --fds | --maps | --records | --trace] [--pid PID] [--json]";
   c.text = "Shows what an image holds: without options a summary and the tree.";
   c.options = {
       {0, "tree", "", "the tree alone, with all ghosts"},
@@ -116,13 +116,14 @@ CommandSpec inspect() {
       {0, "fds", "", "the open files of each process"},
       {0, "maps", "", "the mappings of each process, and how much of them is in the image"},
       {0, "records", "", "the records, one on a line; of a damaged image up to the damage"},
+      {0, "trace", "", "who did what, each LWP by itself, if it was dumped with --trace"},
       {'p', "pid", "PID", "this process alone (its number in the root namespace)"},
       kJson,
       kQuiet,
       {'v', "verbose", "", "the tree with a line for each thread"},
       kColor,
       kHelp};
-  c.exclusive = {{"tree", "pids", "fds", "maps", "records"}, {"quiet", "verbose"}};
+  c.exclusive = {{"tree", "pids", "fds", "maps", "records", "trace"}, {"quiet", "verbose"}};
   c.operand = "IMAGE";
   c.min_operands = c.max_operands = 1;
   return c;

@@ -59,6 +59,9 @@ Status check_usage(const Arguments& a) {
   if (a.has("trace") && !core::kTraceBuilt)
     return usage_error("option --trace is not available", "this ckpt was built with CKPT_TRACE=OFF",
                        hint);
+  if (a.has("trace") && a.has("no-memory"))
+    return usage_error("option --trace is not for --no-memory",
+                       "then no process makes a call for ckpt", hint);
   if (a.has("trace") && a.value("trace") == "-" && a.has("output") && a.value("output") == "-")
     return usage_error("image and trace cannot both go to standard output", "", hint);
   if (a.has("deleted-limit")) {
@@ -87,6 +90,7 @@ core::CheckpointOptions checkpoint_options(const Arguments& a, const DumpSource&
   o.bodies = source.bodies;
   o.ends = a.has("pid") && !a.has("leave-running");
   o.strays = source.strays;
+  o.trace = source.trace.get();
   return o;
 }
 
@@ -167,9 +171,13 @@ Result<DumpSource> make_source(const Console& console, const Arguments& a,
     if (a.has("deleted-limit")) {
       CKPT_TRY(options.deleted_limit, parse_size("deleted-limit", a.value("deleted-limit")));
     }
+    std::shared_ptr<core::Trace> trace;
+    if (a.has("trace")) trace = std::make_shared<core::Trace>();
     CKPT_TRY(*live, LiveTree::capture(console, static_cast<pid_t>(*pid), !a.has("leave-running"),
-                                      options));
-    return (*live)->source(console);
+                                      options, trace.get()));
+    CKPT_TRY(DumpSource source, (*live)->source(console));
+    source.trace = std::move(trace);
+    return source;
   }
   if (!a.has("leave-stopped")) return mirror_source(console, static_cast<pid_t>(*pid));
   CKPT_CHECK(stopped->stop(static_cast<pid_t>(*pid)));

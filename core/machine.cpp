@@ -91,6 +91,7 @@ void Machine::remove_thread(Task& thread) {
   Process& process = *thread.process;
   CKPT_ASSERT(process.leader != &thread);
   process.threads.erase(process.threads.iterator_to(thread));
+  requests_.lwp_ended({thread.pid->nr_at(0), thread.life});
   const Ref<Pid> pid = thread.pid;
   pid->task = nullptr;
   delete &thread;
@@ -102,6 +103,7 @@ void Machine::make_zombie(Process& process, std::uint32_t exit_code) {
   ++changes_;
   CKPT_ASSERT(!process.zombie);
   while (&process.threads.back() != process.leader) remove_thread(process.threads.back());
+  requests_.process_ended({process.tgid->nr_at(0), process.life});
   process.leader->exited = true;
   process.leader->child_ns = nullptr;
   process.zombie = true;
@@ -155,6 +157,7 @@ void Machine::take_over_leader(Task& thread) {
     remove_thread(last);
   }
   if (old == &thread) return;
+  requests_.lwp_ended({process.tgid->nr_at(0), old->life});
   const Ref<Pid> former = thread.pid;
   thread.pid = process.tgid;
   process.tgid->task = &thread;

@@ -13,6 +13,7 @@
 #include <memory>
 
 #include "core/fd_server.h"
+#include "core/request.h"
 #include "core/task.h"
 
 namespace ckpt::core {
@@ -77,6 +78,10 @@ class Machine {
   [[nodiscard]] Task* find_lwp(const LwpId& id) const;
   [[nodiscard]] Process* find_process(const LwpId& id) const;
 
+  // What is under way. What ends with a task ends by the machine's own doing.
+  [[nodiscard]] Requests& requests() { return requests_; }
+  [[nodiscard]] const Requests& requests() const { return requests_; }
+
   // Where the records of traced processes go; it must outlive the machine or be taken away. Null:
   // no process may have trace points.
   void set_trace(Trace* trace) { trace_ = trace; }
@@ -118,6 +123,7 @@ class Machine {
   std::vector<Process*> all_;
   std::size_t tasks_ = 0;
   std::uint64_t changes_ = 0;
+  Requests requests_;
   Trace* trace_ = nullptr;
   std::uint32_t lives_ = 0;
   std::uint32_t namespaces_ = 1, pipes_ = 0, objhashes_ = 0;

@@ -84,6 +84,10 @@ const char* record_name(std::uint32_t type) {
       return "INODE";
     case RecordType::file_owner:
       return "FILE_OWNER";
+    case RecordType::request:
+      return "REQUEST";
+    case RecordType::trace:
+      return "TRACE";
     case RecordType::tail:
       return "TAIL";
     case RecordType::error:
@@ -98,6 +102,7 @@ std::string feature_names(std::uint64_t features) {
       {kFeatureUnknownIds, "unknown ids"},         {kFeatureLocks, "locks"},
       {kFeaturePipes, "contents of pipes"},        {kFeatureMemory, "memory and registers"},
       {kFeatureInodes, "files without a name"},    {kFeatureSpaces, "namespaces of their own"},
+      {kFeatureRequests, "requests under way"},
   };
   std::string names;
   const auto add = [&](const std::string& name) { names += (names.empty() ? "" : ", ") + name; };

@@ -17,6 +17,7 @@ Task& Kernel::execve(Task& caller, std::string_view comm, long* error) {
     m_.take_over_leader(caller);
     pids_freed();
   }
+  m_.requests().process_execs({p.tgid->nr_at(0), p.life});
   caller.set_name(comm);
   p.exit_signal = kSigChld;
   p.execed = true;

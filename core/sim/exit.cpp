@@ -24,6 +24,7 @@ void Kernel::exit(Task& caller, std::uint32_t status) {
     if (&other == &caller || other.exited) continue;
     note_end(m_, caller, status);
     if (p.leader == &caller) {
+      m_.requests().lwp_ended({caller.pid->nr_at(0), caller.life});
       caller.exited = true;
       caller.child_ns = nullptr;
     } else {
@@ -119,6 +120,7 @@ void Kernel::zap_pid_ns(PidNs& ns) {
   init.leader->child_ns = nullptr;
   init.files = nullptr;
   init.fs = nullptr;
+  m_.requests().process_ended({init.tgid->nr_at(0), init.life});
   m_.publish(init);
   exiting_.emplace_back(&ns);
 

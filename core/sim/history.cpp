@@ -69,6 +69,7 @@ Status Replay::enter(std::uint32_t index) {
   in_flight_.insert(index);
   log_.actors[call.actor].in_flight = index;
   trace_entry(call);
+  begin_request(call, index);
   if ((call.op == Op::exit || call.op == Op::exit_group) && call.line == 0) do_exit(call);
   Task* task = task_of(call.actor);
   if (!task || !call.returned) return {};
@@ -101,6 +102,7 @@ Status Replay::leave(std::uint32_t index) {
 
 void Replay::land(std::uint32_t index) {
   if (in_flight_.erase(index) == 0) return;
+  end_request(index);
   const Call& call = log_.calls[index];
   log_.actors[call.actor].in_flight = kNone;
   if (call.op != Op::clone || call.result <= 0) return;

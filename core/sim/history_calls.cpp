@@ -171,7 +171,8 @@ Ref<PidNs> Replay::ns_of_path(Task& task, std::string_view path) const {
   const std::string_view who = path.substr(0, slash);
   const std::string_view what = path.substr(slash + 1);
   if (what != "ns/pid" && what != "ns/pid_for_children") return nullptr;
-  const Task* target = &task;
+  // `self` is the process: its leader, whichever of its threads looks.
+  const Task* target = who == "self" ? task.process->leader : &task;
   if (who != "self" && who != "thread-self") {
     const auto nr = parse_integer(who);
     if (!nr || *nr < 1 || *nr > core::kPidMax) return nullptr;

@@ -10,6 +10,7 @@
 #include <deque>
 #include <istream>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "core/sim/history.h"
@@ -69,6 +70,9 @@ enum class Op : std::uint8_t {
   extend,       // a0 fd, a1 end
   flock,        // a0 fd, a1 operation
   set_lock,     // a0 fd, a1 LockKind, a2 start, a3 length, b LockType, whence
+  submit,       // text: `[{aio_data=0, ...}, ...]`; result: how many
+  collect,      // text: `[{data=0, ...}, ...]`; result: how many
+  io_destroy,
   // Names: text: path, a0 directory fd or kCwd.
   link,    // a1 new directory fd, a2 flags, a3 index of the new path's text
   rename,  // likewise
@@ -76,6 +80,12 @@ enum class Op : std::uint8_t {
   mkdir,
   symlink,  // a3 index of the target's text
   mknod,    // a1 mode
+};
+
+// A call in flight that sleeps, as it was entered: strace may show the rest only when it returns.
+struct Asked {
+  Op op = Op::none;  // read, write or wait
+  std::int64_t a[4] = {};
 };
 
 constexpr std::int64_t kCwd = kAtCwd;
@@ -149,10 +159,11 @@ struct Log {
       data_texts;  // those that are bytes written: the last ones alone are kept
   std::uint64_t data_bytes = 0;
   std::vector<Translation> translations;
-  bool traced = false;       // keep what calls and signals said
-  bool has_signals = false;  // the log shows signals
-  bool complete = false;     // it shows all calls (brk or mmap), not just some
-  std::size_t end = 0;       // events before at_line
+  std::unordered_map<std::uint32_t, Asked> asked;  // by call
+  bool traced = false;                             // keep what calls and signals said
+  bool has_signals = false;                        // the log shows signals
+  bool complete = false;  // it shows all calls (brk or mmap), not just some
+  std::size_t end = 0;    // events before at_line
 };
 
 // Reads the whole log; counts go to `history`.

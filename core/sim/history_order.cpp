@@ -36,6 +36,7 @@ bool Replay::apply(Call& call, std::int64_t* model) {
 
 bool Replay::took_effect(Call& call) {
   call.applied = true;
+  end_request(static_cast<std::uint32_t>(&call - log_.calls.data()));
   trace_return(call);
   return true;
 }

@@ -30,6 +30,7 @@ class LogBuilder {
   void begin_call(const LogLine& line, const Known& known, std::uint32_t actor);
   void end_call(const LogLine& line, const Known& known, std::uint32_t actor);
   void count_skipped(const LogLine& line);
+  void keep_asked(const Call& call, std::uint32_t index);
   std::uint32_t keep_said(std::string text);
   void keep_words(const LogLine& line, Call& call);
   void learn_own(const Call& call);
@@ -167,6 +168,14 @@ std::uint32_t LogBuilder::keep_said(std::string text) {
   return static_cast<std::uint32_t>(log_.texts.size() - 1);
 }
 
+void LogBuilder::keep_asked(const Call& call, std::uint32_t index) {
+  Asked asked{call.op};
+  if (call.op == Op::receive) asked.op = Op::read;
+  if (asked.op != Op::read && asked.op != Op::write && asked.op != Op::wait) return;
+  std::copy(std::begin(call.a), std::end(call.a), asked.a);
+  log_.asked.emplace(index, asked);
+}
+
 // The call in the log's own words.
 void LogBuilder::keep_words(const LogLine& line, Call& call) {
   if (!log_.traced || call.entry_line > at_line_) return;
@@ -215,6 +224,7 @@ void LogBuilder::begin_call(const LogLine& line, const Known& known, std::uint32
   keep_words(line, call);
   const auto index = static_cast<std::uint32_t>(log_.calls.size());
   entered_[line.entry_line] = index;
+  keep_asked(call, index);
   log_.calls.push_back(call);
   add_translations(actor, line.line);
   add_event(Event::Kind::enter, actor, line.line, index);

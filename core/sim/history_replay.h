@@ -53,6 +53,12 @@ class Replay {
                                std::string hint = {}) const;
   [[nodiscard]] Error contradiction(const Call& call, std::int64_t model) const;
 
+  // --- history_requests.cpp: calls in flight that sleep, asynchronous I/O.
+  void begin_request(const Call& call, std::uint32_t index);
+  void end_request(std::uint32_t index);
+  void do_submit(const Call& call, Task& task);
+  void do_collect(const Call& call, Task& task);
+
   // --- history_trace.cpp
   struct Traced {
     core::TraceActor who;
@@ -182,7 +188,8 @@ class Replay {
       reaped_early_;                      // dead before their first line: on which line
   std::map<int, Ref<File>> first_files_;  // open at line 1, by fd
   std::unordered_map<const File*, std::pair<Ref<File>, Ref<PidNs>>> ns_files_;
-  core::Trace* const trace_;  // null: none is wanted
+  std::unordered_map<std::uint32_t, std::uint64_t> requests_;  // by call in flight
+  core::Trace* const trace_;                                   // null: none is wanted
   const std::uint8_t trace_points_;
   std::vector<Traced> traced_;         // by actor, as last seen
   std::set<std::uint32_t> told_ends_;  // lives of LWPs

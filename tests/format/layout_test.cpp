@@ -195,6 +195,29 @@ const Damage kDamages[] = {
     {"but the piece has 3", [](auto& r) { r.template as<PipeBuf>(R::pipe_buf).length = 3; }},
     {"a second piece", [](auto& r) { r.template as<PipeBuf>(R::pipe_buf, 1).flags = 0; }},
     {"more than 1 TiB", [](auto& r) { r.template as<PipeBuf>(R::pipe_buf, 1).length = ~0ULL; }},
+    // Requests and the trace
+    {"unknown kind 6", [](auto& r) { r.template as<Request>(R::request).kind = 6; }},
+    {"process 4 is no pid", [](auto& r) { r.template as<Request>(R::request).process = 4; }},
+    {"lwp 0 is no pid", [](auto& r) { r.template as<Request>(R::request).lwp = 0; }},
+    {"lwp 1 waits twice",
+     [](auto& r) {
+       r.template as<Request>(R::request, 1).kind = kRequestWrite;
+       r.template as<Request>(R::request, 1).lwp = 1;
+     }},
+    {"file_objref 8 is no file", [](auto& r) { r.template as<Request>(R::request).file_objref = 8; }},
+    {"unknown who 1", [](auto& r) { r.template as<Request>(R::request).who = kWaitPid; }},
+    {"target 2 is no pid to wait for",
+     [](auto& r) { r.template as<Request>(R::request).target = 2; }},
+    {"fd -1 does not go", [](auto& r) { r.template as<Request>(R::request).fd = -1; }},
+    {"fd 0 does not go", [](auto& r) { r.template as<Request>(R::request).kind = kRequestWait; }},
+    {"offset 0 does not go", [](auto& r) { r.template as<Request>(R::request).offset = 0; }},
+    {"; but the image uses: ",
+     [](auto& r) {
+       r.erase(R::request);
+       r.erase(R::request);
+     }},
+    {"no lines of a trace", [](auto& r) { r.all[r.find(R::trace)].payload.pop_back(); }},
+    {"no lines of a trace", [](auto& r) { r.all[r.find(R::trace)].payload.clear(); }},
     // The stream
     {"without TAIL", [](auto& r) { r.erase(R::tail); }},
     {"magic number of TAIL", [](auto& r) { r.template as<Tail>(R::tail).magic = 1; }},
