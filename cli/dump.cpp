@@ -119,9 +119,10 @@ class TraceOutput {
     if (output.has_error()) return of_trace(output.error());
     return std::unique_ptr<TraceOutput>(new TraceOutput(std::move(*output)));
   }
-  Status write(const core::Trace& trace) {
+  Status write(const DumpSource& source) {
     std::ostringstream text;
-    core::print_trace(trace, text);
+    text << source.trace_head;
+    core::print_trace(*source.trace, text);
     const std::string bytes = std::move(text).str();
     Status done = output_->sink().write(std::as_bytes(std::span(bytes)));
     if (!done.has_error()) done = output_->commit();
@@ -203,7 +204,7 @@ Status dump(const Console& console, const Arguments& a, std::optional<std::uint6
     if (!output) {
       CKPT_TRY(output, ImageOutput::open(default_output(*source.root)));
     }
-    if (trace) CKPT_CHECK(trace->write(*source.trace));
+    if (trace) CKPT_CHECK(trace->write(source));
     return write_image(console, a, source, *output);
   }();
   if (done.has_error()) {

@@ -83,6 +83,7 @@ Result<DumpSource> history_source(const Console& console, const Arguments& a) {
   source.origin.source = format::kSourceHistory;
   source.owner = owner;
   source.trace = std::move(trace);
+  source.trace_head = sim::trace_head(*owner);
   return source;
 }
 

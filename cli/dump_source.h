@@ -21,6 +21,7 @@ struct DumpSource {
   core::Origin origin;
   core::TaskBodies* bodies = nullptr;  // memory, registers: of live processes
   std::vector<std::string> strays;     // for core::CheckpointOptions
+  std::string trace_head;              // a line that stands before it; may be empty
   std::shared_ptr<core::Trace> trace;  // null: none was asked for
 };
 

@@ -27,6 +27,7 @@ Status Replay::run() {
   if (trace_)
     for (Process* p : m_.all()) p->trace_points = 0;
   m_.set_trace(nullptr);
+  history_.signals_shown = log_.has_signals;
   return {};
 }
 

@@ -152,9 +152,8 @@ bool Replay::do_kill(Call& call, Task& task, std::int64_t* model) {
   if (signal == kSigKill && nr > 0) {
     const Task* target = kernel_.find_task(task, static_cast<Nr>(nr));
     const std::uint32_t actor = target ? actor_of(*target->process->leader) : kNone;
-    if (actor == kNone || log_.actors[actor].end_event != kNone ||
-        !only_death_left(*target->process))
-      return true;
+    if (actor == kNone || is_reported(actor) || !only_death_left(*target->process)) return true;
+    history_.ends_shown = false;
   } else if (log_.has_signals || (signal != kSigStop && signal != kSigCont)) {
     return true;
   }

@@ -162,8 +162,9 @@ struct Log {
   std::unordered_map<std::uint32_t, Asked> asked;  // by call
   bool traced = false;                             // keep what calls and signals said
   bool has_signals = false;                        // the log shows signals
-  bool complete = false;  // it shows all calls (brk or mmap), not just some
-  std::size_t end = 0;    // events before at_line
+  bool ends_shown = false;  // a trace that says so: nobody ends without a line
+  bool complete = false;    // it shows all calls (brk or mmap), not just some
+  std::size_t end = 0;      // events before at_line
 };
 
 // Reads the whole log; counts go to `history`.

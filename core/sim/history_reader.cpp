@@ -10,6 +10,9 @@ namespace {
 
 using Kind = LogLine::Kind;
 
+constexpr std::string_view kTraceHead = "# history of a trace:", kSignalsShown = " signals shown;",
+                           kEndsShown = " ends shown;";
+
 class LogBuilder {
  public:
   LogBuilder(Log& log, History& history, std::uint64_t at_line)
@@ -106,6 +109,11 @@ std::uint32_t LogBuilder::actor_of(const LogLine& line) {
 void LogBuilder::take(const LogLine& line) {
   switch (line.kind) {
     case Kind::comment:
+      if (line.text.starts_with(kTraceHead)) {
+        log_.has_signals |= line.text.find(kSignalsShown) != std::string_view::npos;
+        log_.ends_shown |= line.text.find(kEndsShown) != std::string_view::npos;
+      }
+      return;
     case Kind::note:
     case Kind::detached:
       return;
@@ -348,3 +356,14 @@ Result<Log> read_log(std::istream& in, const std::string& name, const HistoryOpt
 }
 
 }  // namespace ckpt::sim::history
+
+namespace ckpt::sim {
+
+std::string trace_head(const History& history) {
+  std::string line(history::kTraceHead);
+  if (history.signals_shown) line += history::kSignalsShown;
+  if (history.ends_shown) line += history::kEndsShown;
+  return line + "\n";
+}
+
+}  // namespace ckpt::sim

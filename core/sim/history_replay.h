@@ -117,6 +117,7 @@ class Replay {
   [[nodiscard]] Ref<PidNs> ns_of_path(Task& task, std::string_view path) const;
 
   // --- history_wait.cpp: deaths, and who is told of them.
+  [[nodiscard]] bool is_reported(std::uint32_t actor) const;
   void do_exit(Call& call);
   void end(std::uint32_t actor, std::uint32_t status);
   Status superseded(const Event& event);

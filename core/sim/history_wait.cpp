@@ -18,17 +18,23 @@ void Replay::do_exit(Call& call) {
   log_.actors[call.actor].exit_status = static_cast<std::int32_t>(call.a[0]);
   const auto status = static_cast<std::uint32_t>(call.a[0]);
   if (task->exited || p.exiting) return;
-  const bool reported = log_.actors[call.actor].end_event != kNone;
+  const bool reported = is_reported(call.actor);
   if (call.op == Op::exit) {
     bool alone = true;
     for (const Task& other : p.threads) alone &= &other == task || other.exited;
-    if (!reported || (task == p.leader && !alone)) kernel_.exit(*task, status);
-  } else {
-    const std::uint32_t leader = actor_of(*p.leader);
-    if (!reported && (leader == kNone || log_.actors[leader].end_event == kNone))
-      kernel_.exit_group(*task, status);
+    const bool dead_leader = task == p.leader && !alone;
+    history_.ends_shown &= reported || dead_leader;
+    if (!reported || dead_leader) kernel_.exit(*task, status);
+  } else if (!reported && !is_reported(actor_of(*p.leader))) {
+    history_.ends_shown = false;
+    kernel_.exit_group(*task, status);
   }
   ++changes_;
+}
+
+// Is there a line of its end, or, of a trace that shows all of them, would there be one?
+bool Replay::is_reported(std::uint32_t actor) const {
+  return log_.ends_shown || (actor != kNone && log_.actors[actor].end_event != kNone);
 }
 
 // `+++ exited with N +++`: of a leader it comes when the whole group is gone.
@@ -54,10 +60,10 @@ void Replay::end(std::uint32_t actor, std::uint32_t status) {
     } else {
       bool last = true;
       for (const Task& other : p.threads) last &= &other == task || other.exited;
-      const std::uint32_t leader = actor_of(*p.leader);
       // The last thread of a dead leader: the leader's own line, which follows, has the status.
-      if (!last || leader == kNone || log_.actors[leader].end_event == kNone)
-        kernel_.exit(*task, status);
+      const bool leader_ends = is_reported(actor_of(*p.leader));
+      history_.ends_shown &= !last || leader_ends;
+      if (!last || !leader_ends) kernel_.exit(*task, status);
     }
   }
   if (current != actors_.end()) actors_.erase(current);

@@ -17,11 +17,13 @@ THREADS = """10 execve("./a", ["a"], 0x7ffe) = 0
 """
 
 
-class Trace(Case):
+class Traced(Case):
     def lines(self, name):
         with open(self.path(name), encoding="utf-8") as f:
             return f.read().splitlines()
 
+
+class Trace(Traced):
     def test_replays(self):
         """[LWP-8] The trace of a history is a history of the same machine, with the same trace."""
         for log in (SMALL, THREADS):
@@ -34,7 +36,7 @@ class Trace(Case):
     def test_every_line_has_its_lwp(self):
         """[LWP-1]"""
         self.ok("dump", "--history", self.history(THREADS), "-o", "a.ckpt", "--trace", "a.trace")
-        lines = self.lines("a.trace")[1:]
+        lines = self.lines("a.trace")[2:]
         self.assertGreater(len(lines), 5)
         for time, line in enumerate(lines, 1):
             self.assertRegex(line, rf"^(# )?\d+/\d+ {time} ")
@@ -44,7 +46,7 @@ class Trace(Case):
         history = self.history(THREADS)
         self.ok("dump", "--history", history, "-o", "a.ckpt", "--trace", "a.trace")
         self.assertEqual(self.ok("inspect", "--trace", "a.ckpt").out.splitlines(),
-                         self.lines("a.trace")[1:])
+                         self.lines("a.trace")[2:])
         records = self.ok("inspect", "--trace", "--json", "a.ckpt").json["trace"]
         self.assertEqual([r["time"] for r in records], list(range(1, len(records) + 1)))
         self.assertIn({"pid": 10, "lwp": 11, "note": False},
@@ -89,7 +91,7 @@ class Trace(Case):
 
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root")
-class Live(Case):
+class Live(Traced):
     def test_calls_made_for_ckpt(self):
         """[LWP-1] Who stopped, and which threads made calls for ckpt."""
         threads = ("import threading, time; "

