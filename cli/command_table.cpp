@@ -18,8 +18,8 @@ CommandSpec dump() {
   c.summary = "(--pid PID | --history FILE) [-o IMAGE]   save processes in an image";
   c.usage =
       "--pid PID [-o IMAGE] [--leave-running | --leave-stopped] [--no-memory]\n"
-      "          [--deleted-limit SIZE] [--container | --subtree]\n"
-      "--history FILE [--at LINE] [-o IMAGE] [--container | --subtree]";
+      "          [--deleted-limit SIZE] [--container | --subtree] [--trace OUT]\n"
+      "--history FILE [--at LINE] [-o IMAGE] [--container | --subtree] [--trace OUT]";
   c.text =
       "Saves a process and all its descendants in an image: the live one with this PID, or the\n"
       "first one of a history, which is the text that strace -f writes. Live processes are "
@@ -33,6 +33,9 @@ CommandSpec dump() {
                {'o', "output", "IMAGE",
                 "where to: a file, or - for standard output; by default -, or\n"
                 "ckpt-PID.ckpt if standard output is a terminal"},
+               {0, "trace", "OUT",
+                "write down who did what, each LWP by itself, as a history; it is\n"
+                "also in the image, for inspect --trace"},
                {0, "container", "", "insist on a whole pid namespace without outside ids"},
                {0, "subtree", "", "do not, even where it would be one"},
                {0, "leave-running", "", "the processes go on afterwards"},
@@ -105,7 +108,7 @@ CommandSpec inspect() {
   CommandSpec c;
   c.name = "inspect";
   c.summary = "IMAGE [--tree|--pids|--fds|--maps|...]    look at an image";
-  c.usage = "IMAGE [--tree | --pids | --fds | --maps | --records] [--pid PID] [--json]";
+  c.usage = "IMAGE [--tree | --pids | --fds | --maps | --records | --trace] [--pid PID] [--json]";
   c.text = "Shows what an image holds: without options a summary and the tree.";
   c.options = {
       {0, "tree", "", "the tree alone, with all ghosts"},
@@ -113,13 +116,14 @@ CommandSpec inspect() {
       {0, "fds", "", "the open files of each process"},
       {0, "maps", "", "the mappings of each process, and how much of them is in the image"},
       {0, "records", "", "the records, one on a line; of a damaged image up to the damage"},
+      {0, "trace", "", "who did what, each LWP by itself, if it was dumped with --trace"},
       {'p', "pid", "PID", "this process alone (its number in the root namespace)"},
       kJson,
       kQuiet,
       {'v', "verbose", "", "the tree with a line for each thread"},
       kColor,
       kHelp};
-  c.exclusive = {{"tree", "pids", "fds", "maps", "records"}, {"quiet", "verbose"}};
+  c.exclusive = {{"tree", "pids", "fds", "maps", "records", "trace"}, {"quiet", "verbose"}};
   c.operand = "IMAGE";
   c.min_operands = c.max_operands = 1;
   return c;

@@ -3,6 +3,8 @@
 
 #include <csignal>
 #include <optional>
+#include <span>
+#include <sstream>
 
 #include "cli/commands.h"
 #include "cli/dump_source.h"
@@ -54,6 +56,14 @@ Status check_usage(const Arguments& a) {
   if (a.has("at") && !a.has("history"))
     return usage_error("option --at needs --history", "live processes have no past", hint);
   if (a.has("at")) CKPT_CHECK(parse_number("at", a.value("at"), 1, UINT64_MAX));
+  if (a.has("trace") && !core::kTraceBuilt)
+    return usage_error("option --trace is not available", "this ckpt was built with CKPT_TRACE=OFF",
+                       hint);
+  if (a.has("trace") && a.has("no-memory"))
+    return usage_error("option --trace is not for --no-memory",
+                       "then no process makes a call for ckpt", hint);
+  if (a.has("trace") && a.value("trace") == "-" && a.has("output") && a.value("output") == "-")
+    return usage_error("image and trace cannot both go to standard output", "", hint);
   if (a.has("deleted-limit")) {
     CKPT_CHECK(parse_size("deleted-limit", a.value("deleted-limit")));
     if (a.has("no-memory"))
@@ -80,6 +90,7 @@ core::CheckpointOptions checkpoint_options(const Arguments& a, const DumpSource&
   o.bodies = source.bodies;
   o.ends = a.has("pid") && !a.has("leave-running");
   o.strays = source.strays;
+  o.trace = source.trace.get();
   return o;
 }
 
@@ -98,6 +109,34 @@ void tell(const Console& console, const core::Checkpoint& checkpoint, const Argu
                count_of(checkpoint.nr_pids(), "pid") + ", " + human_size(bytes) + " written to " +
                where);
 }
+
+// The trace in a file of its own, complete or not at all.
+class TraceOutput {
+ public:
+  // Errors speak of the trace.
+  static Result<std::unique_ptr<TraceOutput>> open(const std::string& path) {
+    auto output = ImageOutput::open(path, true);
+    if (output.has_error()) return of_trace(output.error());
+    return std::unique_ptr<TraceOutput>(new TraceOutput(std::move(*output)));
+  }
+  Status write(const DumpSource& source) {
+    std::ostringstream text;
+    text << source.trace_head;
+    core::print_trace(*source.trace, text);
+    const std::string bytes = std::move(text).str();
+    Status done = output_->sink().write(std::as_bytes(std::span(bytes)));
+    if (!done.has_error()) done = output_->commit();
+    return done.has_error() ? Status(of_trace(done.error())) : done;
+  }
+
+ private:
+  explicit TraceOutput(std::unique_ptr<ImageOutput> output) : output_(std::move(output)) {}
+  static Error of_trace(Error error) {
+    if (error.what == "cannot write image") error.what = "cannot write trace";
+    return error;
+  }
+  std::unique_ptr<ImageOutput> output_;
+};
 
 Status write_image(const Console& console, const Arguments& a, const DumpSource& source,
                    ImageOutput& output) {
@@ -133,9 +172,13 @@ Result<DumpSource> make_source(const Console& console, const Arguments& a,
     if (a.has("deleted-limit")) {
       CKPT_TRY(options.deleted_limit, parse_size("deleted-limit", a.value("deleted-limit")));
     }
+    std::shared_ptr<core::Trace> trace;
+    if (a.has("trace")) trace = std::make_shared<core::Trace>();
     CKPT_TRY(*live, LiveTree::capture(console, static_cast<pid_t>(*pid), !a.has("leave-running"),
-                                      options));
-    return (*live)->source(console);
+                                      options, trace.get()));
+    CKPT_TRY(DumpSource source, (*live)->source(console));
+    source.trace = std::move(trace);
+    return source;
   }
   if (!a.has("leave-stopped")) return mirror_source(console, static_cast<pid_t>(*pid));
   CKPT_CHECK(stopped->stop(static_cast<pid_t>(*pid)));
@@ -150,6 +193,10 @@ Status dump(const Console& console, const Arguments& a, std::optional<std::uint6
   if (a.has("output") || !is_terminal(STDOUT_FILENO)) {
     CKPT_TRY(output, ImageOutput::open(a.has("output") ? a.value("output") : "-"));
   }
+  std::unique_ptr<TraceOutput> trace;
+  if (a.has("trace")) {
+    CKPT_TRY(trace, TraceOutput::open(a.value("trace")));
+  }
   StoppedTree stopped;             // lets the processes go on unless keep() is called
   std::unique_ptr<LiveTree> live;  // likewise
   Status done = [&]() -> Status {
@@ -157,6 +204,7 @@ Status dump(const Console& console, const Arguments& a, std::optional<std::uint6
     if (!output) {
       CKPT_TRY(output, ImageOutput::open(default_output(*source.root)));
     }
+    if (trace) CKPT_CHECK(trace->write(source));
     return write_image(console, a, source, *output);
   }();
   if (done.has_error()) {

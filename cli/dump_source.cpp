@@ -66,6 +66,9 @@ Result<DumpSource> history_source(const Console& console, const Arguments& a) {
   if (a.has("at")) {
     CKPT_TRY(options.at_line, parse_number("at", a.value("at"), 1, UINT64_MAX));
   }
+  std::shared_ptr<core::Trace> trace;
+  if (a.has("trace")) trace = std::make_shared<core::Trace>();
+  options.trace = trace.get();
   CKPT_TRY(const Input in, Input::open(a.value("history")));
   Progress progress(console, "replaying " + in.name(), "bytes", in.size());
   FdStreambuf buffer(in.fd(), progress);
@@ -79,6 +82,8 @@ Result<DumpSource> history_source(const Console& console, const Arguments& a) {
   source.root = owner->root;
   source.origin.source = format::kSourceHistory;
   source.owner = owner;
+  source.trace = std::move(trace);
+  source.trace_head = sim::trace_head(*owner);
   return source;
 }
 

@@ -10,6 +10,7 @@
 #include "core/checkpoint.h"
 #include "core/host/snapshot.h"
 #include "core/machine.h"
+#include "core/trace.h"
 
 namespace ckpt::cli {
 
@@ -20,6 +21,8 @@ struct DumpSource {
   core::Origin origin;
   core::TaskBodies* bodies = nullptr;  // memory, registers: of live processes
   std::vector<std::string> strays;     // for core::CheckpointOptions
+  std::string trace_head;              // a line that stands before it; may be empty
+  std::shared_ptr<core::Trace> trace;  // null: none was asked for
 };
 
 // The machine of a snapshot, with what a user should be told of it.

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "cli/output.h"
+#include "format/describe.h"
 
 namespace ckpt::cli {
 
@@ -75,6 +76,8 @@ ImageFacts::ImageFacts(const format::Image& of)
     f.known &= buf.head.flags == 0;
     f.uncertain = buf.head.flags == format::kPipeUncertain;
   }
+  for (const format::Request& request : image.requests)
+    requests[request.process].push_back(&request);
   for (const format::FileLock& lock : image.locks) locks[lock.file_objref].push_back(&lock);
   for (const format::SocketPair& pair : image.socket_pairs) {
     peers[pair.one] = pair.other;
@@ -113,6 +116,14 @@ std::string ImageFacts::numbers(std::uint32_t pid) const {
 std::string ImageFacts::pid(const ProcessFacts& p) const {
   const std::uint32_t pid = pid_index(leader(p).tgid);
   return pid == kNone ? "?" : numbers(pid);
+}
+
+std::string ImageFacts::request(const format::Request& r) const {
+  const auto shown = [&](std::int32_t ref) {
+    const std::uint32_t pid = pid_index(ref);
+    return pid == kNone ? std::string("?") : numbers(pid);
+  };
+  return (r.lwp == 0 ? "" : shown(r.lwp) + ": ") + format::request_text(r, shown(r.target));
 }
 
 std::string ImageFacts::name(const ProcessFacts& p) const {

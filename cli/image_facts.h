@@ -53,6 +53,8 @@ class ImageFacts {
   std::unordered_map<std::int32_t, InFlight>
       in_flight;  // by pipe_objref; those that hold something
   std::unordered_map<std::int32_t, std::vector<const format::FileLock*>> locks;  // by file_objref
+  std::unordered_map<std::int32_t, std::vector<const format::Request*>>
+      requests;                                          // by the process's pid objref
   std::unordered_map<std::int32_t, std::int32_t> peers;  // of a socket pair, by pipe_objref
   std::unordered_map<std::int32_t, const format::ImageSocket*> sockets;  // by file_objref
 
@@ -76,6 +78,8 @@ class ImageFacts {
   }
   // "100" or "100/7": its numbers.
   [[nodiscard]] std::string pid(const ProcessFacts& p) const;
+  // "102: read from fd 3": who asks, and for what.
+  [[nodiscard]] std::string request(const format::Request& request) const;
   // "bash 100": for lists of processes.
   [[nodiscard]] std::string name(const ProcessFacts& p) const;
   // The process with this number in the root namespace (as thread group id); none: null.

@@ -78,12 +78,12 @@ Result<LoadedImage> load_image(const Console& console, const std::string& path,
   return LoadedImage{std::move(*image), in.name(), bytes.bytes()};
 }
 
-Result<std::unique_ptr<ImageOutput>> ImageOutput::open(const std::string& path) {
+Result<std::unique_ptr<ImageOutput>> ImageOutput::open(const std::string& path, bool is_text) {
   std::unique_ptr<ImageOutput> out(new ImageOutput);
   const Error terminal = usage_error("an image is not for a terminal", path,
                                      "give a file with -o, or pipe it into a program");
   if (path == "-") {
-    if (is_terminal(STDOUT_FILENO)) return terminal;
+    if (!is_text && is_terminal(STDOUT_FILENO)) return terminal;
     out->sink_ = std::make_unique<format::FdSink>(STDOUT_FILENO);
     out->name_ = "standard output";
     return out;
@@ -96,7 +96,7 @@ Result<std::unique_ptr<ImageOutput>> ImageOutput::open(const std::string& path) 
     const int err = errno;
     if (out->fd_ < 0)
       return cannot("cannot write image", path + ": " + std::strerror(err), {}, err);
-    if (is_terminal(out->fd_)) return terminal;
+    if (!is_text && is_terminal(out->fd_)) return terminal;
     out->sink_ = std::make_unique<format::FdSink>(out->fd_);
     return out;
   }

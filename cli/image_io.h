@@ -61,10 +61,10 @@ Result<LoadedImage> load_image(const Console& console, const std::string& path,
 Error in_image(Error error, const std::string& name);
 
 // Where an image goes: a new file (which appears by commit() alone), a pipe or device, or standard
-// output for "-". Error usage if that is a terminal.
+// output for "-". Error usage if that is a terminal, which only text may be written to.
 class ImageOutput {
  public:
-  static Result<std::unique_ptr<ImageOutput>> open(const std::string& path);
+  static Result<std::unique_ptr<ImageOutput>> open(const std::string& path, bool is_text = false);
   ~ImageOutput();
   [[nodiscard]] format::ByteSink& sink() { return *sink_; }
   // Is what was written there even if the dump fails? Then it must end in ERROR.

@@ -73,6 +73,7 @@ class ImageJson {
   void contents(const format::ImageFile& file, json::object& o) const;
   static json::object socket(const format::ImageSocket& socket);
   [[nodiscard]] json::object task(const ProcessFacts& p) const;
+  [[nodiscard]] json::object request(const format::Request& r) const;
   [[nodiscard]] json::value nr(std::int32_t ref) const {
     const auto n = facts_.root_nr(ref);
     return n ? json::value(*n) : json::value();
@@ -171,6 +172,25 @@ json::array ImageJson::fds(const ProcessFacts& p) const {
   return a;
 }
 
+json::object ImageJson::request(const format::Request& r) const {
+  constexpr const char* kKinds[] = {"read", "write", "wait", "async-read", "async-write"};
+  constexpr const char* kWho[] = {"any", "pid", "group", "own-group"};
+  json::object o;
+  o["lwp"] = r.lwp == 0 ? json::value() : nr(r.lwp);
+  o["kind"] = kKinds[r.kind - format::kRequestRead];
+  if (r.kind == format::kRequestWait) {
+    o["who"] = kWho[r.who];
+    o["target"] = r.target == 0 ? json::value() : nr(r.target);
+    return o;
+  }
+  o["fd"] = r.fd.value();
+  o["file"] = r.file_objref == 0 ? json::value() : json::value(r.file_objref.value());
+  o["bytes"] = r.bytes == 0 ? json::value() : json::value(r.bytes.value());
+  if (r.offset >= 0) o["offset"] = r.offset.value();
+  if (r.kind >= format::kRequestAsyncRead) o["data"] = r.data.value();
+  return o;
+}
+
 json::object ImageJson::task(const ProcessFacts& p) const {
   const format::TreeEntry& e = facts_.leader(p);
   const format::Task& t = image_.tasks[p.first];
@@ -186,10 +206,13 @@ json::object ImageJson::task(const ProcessFacts& p) const {
   o["numbers"] = pid == kNone ? json::array() : numbers(image_.pids.numbers(pid));
   o["comm"] = valid_utf8(image_.comm(p.first));
   o["state"] = state_name(state);
-  json::array lwps;
+  json::array lwps, requests;
   for (std::uint32_t i = 0; i < p.threads; ++i) lwps.push_back(nr(image_.tree[p.first + i].pid));
   o["lwps"] = std::move(lwps);
   o["fds"] = fds(p);
+  if (const auto asked = facts_.requests.find(e.tgid); asked != facts_.requests.end())
+    for (const format::Request* r : asked->second) requests.push_back(request(*r));
+  if (!requests.empty()) o["requests"] = std::move(requests);
   if (const format::ImageFileTable* own = table(p)) o["table"] = own->ref;
   o["exit_signal"] = t.exit_signal.value();
   o["exit_code"] = state == ProcessState::zombie ? json::value(t.exit_code.value()) : json::value();

@@ -22,6 +22,13 @@ Result<int> run_inspect(Console& console, const Arguments& a) {
     return 0;
   }
   CKPT_TRY(const LoadedImage loaded, load_image(console, path));
+  if (a.has("trace")) {
+    if (loaded.image.trace.empty())
+      return cannot("no trace in " + loaded.name, "it was dumped without one",
+                    "ckpt dump --trace OUT puts it there, too");
+    print_trace(console.out, loaded.image, pid, console.json);
+    return 0;
+  }
   const ImageFacts facts(loaded.image);
   const ProcessFacts* only = nullptr;
   if (pid && !(only = facts.find(*pid)))

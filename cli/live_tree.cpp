@@ -27,13 +27,15 @@ Error not_checkpointable(const Console& console, const std::vector<host::Obstacl
 
 Result<std::unique_ptr<LiveTree>> LiveTree::capture(const Console& console, pid_t pid,
                                                     bool to_be_ended,
-                                                    const host::GatherOptions& options) {
+                                                    const host::GatherOptions& options,
+                                                    core::Trace* trace) {
   for (int attempt = 1;; ++attempt) {
     std::unique_ptr<LiveTree> live(new LiveTree);
     CKPT_TRY(live->tree_, host::FrozenTree::freeze(pid));
     if (to_be_ended && live->tree_->snapshot().contains_self)
       return cannot("cannot stop the processes", "ckpt itself is one of them",
                     "use --leave-running, or call ckpt from outside of the tree", EDEADLK);
+    if (trace) live->tree_->trace_to(*trace);
     auto bodies = host::Bodies::gather(*live->tree_, options);
     if (bodies.has_error()) {
       if (bodies.error().errno_value != EAGAIN || attempt == kAttempts) return bodies.error();

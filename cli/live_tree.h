@@ -14,10 +14,12 @@ namespace ckpt::cli {
 class LiveTree {
  public:
   // Freezes and gathers. If something cannot be checkpointed, all of it is told, the processes go
-  // on, and that is the error. `to_be_ended`: then the tree must not contain ckpt itself.
+  // on, and that is the error. `trace`: where stops and the calls made for ckpt are told.
+  // `to_be_ended`: then the tree must not contain ckpt itself.
   static Result<std::unique_ptr<LiveTree>> capture(const Console& console, pid_t pid,
                                                    bool to_be_ended,
-                                                   const host::GatherOptions& options);
+                                                   const host::GatherOptions& options,
+                                                   core::Trace* trace = nullptr);
   // The machine, with its bodies; lives no longer than this.
   Result<DumpSource> source(const Console& console);
 

@@ -39,7 +39,8 @@ class ProcessFilter {
     }
     if (type == RecordType::task) ++task_;
     if (type == RecordType::tail || type == RecordType::socket_pair ||
-        type == RecordType::file_lock || type == RecordType::pipe_buf)
+        type == RecordType::file_lock || type == RecordType::pipe_buf ||
+        type == RecordType::request || type == RecordType::trace)
       task_ = 0;
     last_ = type;
     return task_ > 0 && task_ <= wanted_.size() && wanted_[task_ - 1];

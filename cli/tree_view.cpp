@@ -44,6 +44,7 @@ class TreePrinter {
   [[nodiscard]] std::string indent(const ProcessFacts& p, bool own);
   [[nodiscard]] std::string state(const ProcessFacts& p) const;
   [[nodiscard]] std::string notes(const ProcessFacts& p);
+  [[nodiscard]] std::string requests(const ProcessFacts& p, std::uint32_t task) const;
   [[nodiscard]] std::string columns(std::string pid, std::string group, std::string session,
                                     const std::string& state) const;
 
@@ -125,6 +126,21 @@ std::string TreePrinter::state(const ProcessFacts& p) const {
   }
 }
 
+// What is under way: of all of the process, or of the one thread `task`; the leader's line has what
+// is asynchronous, too.
+std::string TreePrinter::requests(const ProcessFacts& p, std::uint32_t task) const {
+  const auto asked = facts_.requests.find(facts_.leader(p).tgid);
+  std::string s;
+  if (asked == facts_.requests.end()) return s;
+  for (const format::Request* r : asked->second) {
+    const bool of_process = r->kind >= format::kRequestAsyncRead;
+    const bool shown =
+        task == kNone || (of_process ? task == p.first : r->lwp == facts_.image.tree[task].pid);
+    if (shown) s += " " + style_.yellow("[" + facts_.request(*r) + "]");
+  }
+  return s;
+}
+
 std::string TreePrinter::notes(const ProcessFacts& p) {
   const format::Image& image = facts_.image;
   std::string s;
@@ -146,6 +162,7 @@ std::string TreePrinter::notes(const ProcessFacts& p) {
     if (above != kNone && image.ns_of(above) != ns)
       s += " " + style_.cyan("[in namespace " + std::to_string(ns) + "]");
   }
+  s += requests(p, options_.threads ? p.first : kNone);
   const format::TaskKin kin = image.kin_of(p.first);
   if (kin.subreaper == 1) s += " " + style_.cyan("[subreaper]");
   if (kin.child_ns != 0)
@@ -169,7 +186,7 @@ void TreePrinter::line(const ProcessFacts& p) {
 void TreePrinter::thread_line(const ProcessFacts& p, std::uint32_t task) {
   out_ << columns(id(facts_.image.tree[task].pid), "", "", "thread") << indent(p, false)
        << (p.first_child != kNone && !options_.only ? style_.dim(marks_.pipe) : marks_.blank)
-       << style_.dim("{" + printable(facts_.image.comm(task)) + "}") << "\n";
+       << style_.dim("{" + printable(facts_.image.comm(task)) + "}") << requests(p, task) << "\n";
 }
 
 // What the marks mean that this tree has.

@@ -19,6 +19,10 @@ void print_fds(Out& out, const Style& style, const ImageFacts& facts, const Proc
 // The mappings of each process and how much of them is in the image; with `only`, of this process.
 void print_maps(Out& out, const Style& style, const ImageFacts& facts, const ProcessFacts* only);
 
+// The trace that the image holds, a line for each record; with `only`, of this process. JSON: an
+// object with a list.
+void print_trace(Out& out, const format::Image& image, std::optional<std::int32_t> only, bool json);
+
 // All records of the image at `path`, a line each, up to the first damage, which is returned.
 // `pid`: only the records of this process, and those of objects that it is the first to use.
 Status print_records(Console& console, const std::string& path, std::optional<std::int32_t> pid);

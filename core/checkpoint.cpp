@@ -128,6 +128,7 @@ Status Checkpoint::collect() {
   mode_ = options_.mode.value_or(obstacle ? kModeSubtree : kModeContainer);
   if (mode_ == kModeSubtree && obstacle) why_subtree_ = obstacle->detail;
   collect_namespaces();
+  look_for_requests();
   find_strays();
   find_adrift();
   if (options_.ends && !hazards_.empty())
@@ -249,6 +250,7 @@ std::uint64_t Checkpoint::features() const {
   if (options_.bodies) bits |= options_.bodies->features();
   if (has_locks_) bits |= kFeatureLocks;
   if (has_pipes_) bits |= kFeaturePipes;
+  if (!requests_.empty()) bits |= kFeatureRequests;
   return bits;
 }
 

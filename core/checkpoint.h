@@ -51,6 +51,7 @@ struct CheckpointOptions {
   // Members of the tree's pid namespaces that are no part of the machine, a phrase each: see
   // hazards(). Those that the machine holds are found.
   std::vector<std::string> strays;
+  const Trace* trace = nullptr;  // to be in the image, too; none: it is not
 };
 
 class Checkpoint {
@@ -117,6 +118,9 @@ class Checkpoint {
   void write_socket_pairs(format::RecordSink& out) const;
   void write_locks(format::RecordSink& out) const;
   void write_pipes(format::RecordSink& out) const;
+  void look_for_requests();
+  void write_requests(format::RecordSink& out) const;
+  void write_trace(format::RecordSink& out) const;
 
   Machine& machine_;
   Process& root_;
@@ -137,7 +141,8 @@ class Checkpoint {
   std::unordered_set<const Pipe*> ways_in_, ways_out_;  // of socket pairs
   std::vector<const File*> sockets_, lockers_;          // written: ends of pairs; owners of locks
   std::vector<const FdTable*> locking_tables_;
-  std::vector<const Pipe*> pipes_;  // written, and not empty
+  std::vector<const Pipe*> pipes_;        // written, and not empty
+  std::vector<const Request*> requests_;  // of the tree
   std::size_t nr_tasks_ = 0;
   std::uint32_t nr_pids_ = 0, nr_vpids_ = 0;
   std::int32_t first_ns_ = 0;

@@ -27,7 +27,9 @@ Status Checkpoint::write(RecordSink& out) {
       });
   write_socket_pairs(out);
   write_locks(out);
+  write_requests(out);
   write_pipes(out);
+  if (options_.trace) write_trace(out);
   if (options_.bodies) {
     out.new_frame();
     CKPT_CHECK(options_.bodies->write_contents(out, objhash_));

@@ -50,6 +50,7 @@ class FileDomain : public SharedObject {
   [[nodiscard]] Ref<LazyHolder> hold(const Ref<File>& file);
 
   ClientId next_client() { return ++clients_; }
+  std::uint32_t next_server() { return ++servers_; }
   // Distinguishes a client from all others of all servers; never 0.
   std::uint32_t next_serial() {
     const std::uint32_t serial = ++serials_;
@@ -59,7 +60,7 @@ class FileDomain : public SharedObject {
  private:
   RankedMutex<LockRank::file_domain> lock_;  // over File::server and Pipe::server
   std::atomic<ClientId> clients_{kKernelClient};
-  std::atomic<std::uint32_t> serials_{0};
+  std::atomic<std::uint32_t> serials_{0}, servers_{0};
 };
 
 }  // namespace ckpt::core

@@ -70,7 +70,7 @@ Rights rights_of(const File& file) {
 }
 
 FileServer::FileServer(Ref<FileDomain> domain, ServerKind kind)
-    : domain_(std::move(domain)), kind_(kind) {}
+    : domain_(std::move(domain)), kind_(kind), number_(domain_->next_server()) {}
 FileServer::~FileServer() = default;
 
 int FileServer::admit(Access /*why*/, File& /*file*/, ClientId /*to*/) {

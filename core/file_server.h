@@ -85,6 +85,8 @@ class FileServer : public SharedObject {
   virtual int get_path(const File& file, std::string* path);
 
   [[nodiscard]] ServerKind kind() const { return kind_; }
+  // Which server of its domain it is, from 1: never given twice.
+  [[nodiscard]] std::uint32_t number() const { return number_; }
   [[nodiscard]] FileDomain& domain() { return *domain_; }
   // Clients now, the kernel counted; those that may read; those that may write. A pipe without
   // readers or writers is broken.
@@ -113,6 +115,7 @@ class FileServer : public SharedObject {
 
   const Ref<FileDomain> domain_;
   const ServerKind kind_;
+  const std::uint32_t number_;
   mutable RankedMutex<LockRank::file_server> lock_;  // over what follows
   std::vector<ClientData> clients_;
   std::size_t first_free_ = 0;  // index plus one; 0: none

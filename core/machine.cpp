@@ -68,6 +68,7 @@ Process& Machine::add_process(Process& parent, const Ref<Pid>& pid, const Ref<Pi
   process->slot = static_cast<std::uint32_t>(all_.size());
   all_.push_back(process);
   process->leader = &add_thread(*process, pid);
+  process->life = process->leader->life;
   if (fd_server_ && pid->nr_at(0) != kNrUnknown) fd_server_->announce(pid->nr_at(0));
   return *process;
 }
@@ -78,6 +79,7 @@ Task& Machine::add_thread(Process& process, const Ref<Pid>& pid) {
   auto* task = new Task;
   task->pid = pid;
   task->process = &process;
+  task->life = ++lives_;
   pid->task = task;
   process.threads.push_back(*task);
   ++tasks_;
@@ -89,6 +91,7 @@ void Machine::remove_thread(Task& thread) {
   Process& process = *thread.process;
   CKPT_ASSERT(process.leader != &thread);
   process.threads.erase(process.threads.iterator_to(thread));
+  requests_.lwp_ended({thread.pid->nr_at(0), thread.life});
   const Ref<Pid> pid = thread.pid;
   pid->task = nullptr;
   delete &thread;
@@ -100,6 +103,7 @@ void Machine::make_zombie(Process& process, std::uint32_t exit_code) {
   ++changes_;
   CKPT_ASSERT(!process.zombie);
   while (&process.threads.back() != process.leader) remove_thread(process.threads.back());
+  requests_.process_ended({process.tgid->nr_at(0), process.life});
   process.leader->exited = true;
   process.leader->child_ns = nullptr;
   process.zombie = true;
@@ -153,6 +157,7 @@ void Machine::take_over_leader(Task& thread) {
     remove_thread(last);
   }
   if (old == &thread) return;
+  requests_.lwp_ended({process.tgid->nr_at(0), old->life});
   const Ref<Pid> former = thread.pid;
   thread.pid = process.tgid;
   process.tgid->task = &thread;
@@ -188,6 +193,18 @@ void Machine::set_parent(Process& child, Process& parent) {
   child.parent->children.erase(child.parent->children.iterator_to(child));
   child.parent = &parent;
   parent.children.push_back(child);
+}
+
+Task* Machine::find_lwp(const LwpId& id) const {
+  const Pid* pid = root_ns_->find(id.nr);
+  Task* task = pid ? pid->task : nullptr;
+  return task && task->life == id.life && !task->exited ? task : nullptr;
+}
+
+Process* Machine::find_process(const LwpId& id) const {
+  const Pid* pid = root_ns_->find(id.nr);
+  Process* process = pid ? pid->process : nullptr;
+  return process && process->life == id.life ? process : nullptr;
 }
 
 void Machine::start_fd_server() {

@@ -13,6 +13,7 @@
 #include <memory>
 
 #include "core/fd_server.h"
+#include "core/request.h"
 #include "core/task.h"
 
 namespace ckpt::core {
@@ -72,6 +73,24 @@ class Machine {
   // The child becomes the last of the new parent's children.
   void set_parent(Process& child, Process& parent);
 
+  // The living LWP, or the process (a zombie, too), of that identity; null if it is no more,
+  // whoever has its number now.
+  [[nodiscard]] Task* find_lwp(const LwpId& id) const;
+  [[nodiscard]] Process* find_process(const LwpId& id) const;
+
+  // What is under way. What ends with a task ends by the machine's own doing.
+  [[nodiscard]] Requests& requests() { return requests_; }
+  [[nodiscard]] const Requests& requests() const { return requests_; }
+
+  // Where the records of traced processes go; it must outlive the machine or be taken away. Null:
+  // no process may have trace points.
+  void set_trace(Trace* trace) { trace_ = trace; }
+  [[nodiscard]] Trace* trace() const { return trace_; }
+  // A record of what `task` did. Its process is traced, which the caller has tested.
+  void trace(const Task& task, TraceKind kind, std::string text) {
+    trace_->add(actor_of(task), kind, std::move(text));
+  }
+
   [[nodiscard]] FileSystem& file_system() { return file_system_; }
   // The server that others can ask about the fds of the machine's processes, from any thread; the
   // processes that there are register with it. There is none, and no cost of one, until then.
@@ -104,6 +123,9 @@ class Machine {
   std::vector<Process*> all_;
   std::size_t tasks_ = 0;
   std::uint64_t changes_ = 0;
+  Requests requests_;
+  Trace* trace_ = nullptr;
+  std::uint32_t lives_ = 0;
   std::uint32_t namespaces_ = 1, pipes_ = 0, objhashes_ = 0;
 };
 

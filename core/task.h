@@ -12,6 +12,7 @@
 
 #include "core/pid.h"
 #include "core/process_client.h"
+#include "core/trace.h"
 
 namespace ckpt::core {
 
@@ -26,7 +27,8 @@ class Task : public ThreadHook {
   Process* process = nullptr;
   Ref<PidNs> child_ns;  // pid_for_children if it differs from the active one; else null. Saved
   std::array<char, format::kCommLen> comm{};  // NUL-padded. Changed by exec, prctl; saved
-  bool exited = false;  // a leader that waits for its threads, or any thread of a zombie. Saved
+  bool exited = false;     // a leader that waits for its threads, or any thread of a zombie. Saved
+  std::uint32_t life = 0;  // of all LWPs of the machine: see LwpId. Set by Machine alone. Not saved
 
   [[nodiscard]] std::string_view name() const {
     return {comm.data(),
@@ -68,11 +70,16 @@ class Process : public TreeNode, public GroupHook, public SessionHook {
   // parent had at its birth: if that has called it since, SIGCHLD tells of the death, whatever
   // exit_signal is. Not saved.
   std::uint32_t exec_id = 0, parent_exec_id = 0;
-  Tri subreaper = Tri::no;  // PR_SET_CHILD_SUBREAPER. Saved
+  std::uint32_t life = 0;         // that of its first LWP. Not saved
+  std::uint8_t trace_points = 0;  // TracePoint bits: what is traced of it. Not saved
+  Tri subreaper = Tri::no;        // PR_SET_CHILD_SUBREAPER. Saved
   bool has_subreaper_above =
       false;                     // the kernel's has_child_subreaper: inherited at fork. Not saved
   bool ignores_sigchld = false;  // SIG_IGN or SA_NOCLDWAIT: children leave no zombie. Not saved
 
+  [[nodiscard]] bool traces(TracePoint point) const {
+    return kTraceBuilt && (trace_points & point) != 0;
+  }
   [[nodiscard]] bool single_threaded() const { return ++threads.begin() == threads.end(); }
   // A thread that runs: the leader unless it has exited. Null for a zombie.
   [[nodiscard]] Task* living_thread();

@@ -114,6 +114,27 @@ std::string lock_text(const FileLock& lock) {
   return lock.end == kLockEnd ? text : text + std::to_string(lock.end);
 }
 
+std::string request_text(const Request& request, const std::string& target) {
+  if (request.kind == kRequestWait) {
+    switch (request.who) {
+      case kWaitPid:
+        return "wait for " + target;
+      case kWaitGroup:
+        return "wait for group " + target;
+      case kWaitOwnGroup:
+        return "wait for its group";
+      default:
+        return "wait for any child";
+    }
+  }
+  const bool writes = request.kind == kRequestWrite || request.kind == kRequestAsyncWrite;
+  std::string text = writes ? "write" : "read";
+  if (request.bytes != 0) text += " of " + std::to_string(request.bytes) + " bytes";
+  if (request.offset >= 0) text += " at " + std::to_string(request.offset);
+  text += (writes ? " to fd " : " from fd ") + std::to_string(request.fd);
+  return request.kind >= kRequestAsyncRead ? text + ", asynchronous" : text;
+}
+
 boost::json::object record_json(const RecordView& record) {
   boost::json::object out;
   const char* name = record_name(record.type);

@@ -124,12 +124,15 @@ bool visit_record_struct(std::uint32_t type, F&& f) {
       return call(std::type_identity<Guards>{});
     case socket:
       return call(std::type_identity<Socket>{});
+    case request:
+      return call(std::type_identity<Request>{});
     case tail:
       return call(std::type_identity<Tail>{});
     case container:
     case buffer:
     case string:
     case file_name:
+    case trace:
     case error:
       return false;
   }
@@ -162,6 +165,9 @@ boost::json::object record_json(const RecordView& record);
 
 // A lock for a person: "fcntl write 0-99", "ofd read 100-", "flock write".
 std::string lock_text(const FileLock& lock);
+// "read of fd 3", "wait for any child", "write of 512 bytes at 0 to fd 4, asynchronous"; `target`
+// is what the pid that is waited for is called.
+std::string request_text(const Request& request, const std::string& target);
 
 // Text from an image for a terminal: control characters, bytes above 0x7e and the backslash as
 // \xNN.

@@ -91,6 +91,8 @@ struct Image {
   ProcessImage process;  // memory, registers, signals, credentials
   std::vector<SocketPair> socket_pairs;
   std::vector<FileLock> locks;
+  std::vector<Request> requests;        // in the order in which they were asked
+  std::string trace;                    // lines; empty: none is in the image
   std::vector<ImagePipeBuf> pipe_bufs;  // those of one pipe together, from the front
 
   [[nodiscard]] std::uint32_t ns_of(std::size_t pid_index) const {

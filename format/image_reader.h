@@ -111,6 +111,8 @@ class ImageReader {
   Status read_socket_pair();
   Status read_lock();
   Status read_pipe_buf();
+  Status read_request();
+  Status read_trace();
   [[nodiscard]] bool is_kind(std::int32_t ref, ObjKind kind) const {
     return refs_.kind(ref) == kind;
   }
@@ -129,6 +131,7 @@ class ImageReader {
   std::uint64_t texts_ = 0;        // bytes of the texts read
   std::uint64_t in_flight_ = 0;    // in all pipes
   std::vector<std::uint64_t> page_hashes_;            // of all pages read
+  std::unordered_set<std::int32_t> asking_;           // LWPs with a synchronous REQUEST
   std::unordered_set<std::int32_t> paired_, filled_;  // pipes of a SOCKET_PAIR, a PIPE_BUF
   bool newer_minor_ = false;                          // records may be longer than ours
 };

@@ -19,7 +19,9 @@ std::string number(std::int64_t n) {
 Status ImageReader::read_contents() {
   while (at(RecordType::socket_pair)) CKPT_CHECK(read_socket_pair());
   while (at(RecordType::file_lock)) CKPT_CHECK(read_lock());
+  while (at(RecordType::request)) CKPT_CHECK(read_request());
   while (at(RecordType::pipe_buf)) CKPT_CHECK(read_pipe_buf());
+  while (at(RecordType::trace)) CKPT_CHECK(read_trace());
   return {};
 }
 
@@ -54,6 +56,44 @@ Status ImageReader::read_lock() {
   if (!image_.locks.empty() && described_equal(image_.locks.back(), lock))
     return bad("the same lock twice");
   image_.locks.push_back(lock);
+  return advance();
+}
+
+// Who asks, and whom a wait is for, are pids of tasks: restart/validate.h looks at that.
+Status ImageReader::read_request() {
+  Request r{};
+  CKPT_CHECK(take(RecordType::request, r));
+  if (r.kind < kRequestRead || r.kind > kRequestAsyncWrite)
+    return bad("unknown kind " + number(r.kind));
+  const bool asynchronous = r.kind >= kRequestAsyncRead;
+  if (!image_.pids.contains(r.process)) return bad("process " + number(r.process) + " is no pid");
+  if (!image_.pids.contains(r.lwp) && !(asynchronous && r.lwp == 0))
+    return bad("lwp " + number(r.lwp) + " is no pid");
+  if (!asynchronous && !asking_.insert(r.lwp).second)
+    return bad("lwp " + number(r.lwp) + " waits twice");
+  if (r.file_objref != 0 && !is_kind(r.file_objref, ObjKind::file))
+    return bad("file_objref " + number(r.file_objref) + " is no file");
+  const bool waits = r.kind == kRequestWait;
+  if (r.who > kWaitOwnGroup || (!waits && r.who != kWaitAny))
+    return bad("unknown who " + number(r.who));
+  const bool names = r.who == kWaitPid || r.who == kWaitGroup;
+  if (r.target != 0 && !(names && image_.pids.contains(r.target)))
+    return bad("target " + number(r.target) + " is no pid to wait for");
+  if (waits ? r.fd != -1 || r.file_objref != 0 : r.fd < 0)
+    return bad("fd " + number(r.fd) + " does not go with kind " + number(r.kind));
+  if (r.offset < -1 || (!asynchronous && r.offset != -1))
+    return bad("offset " + number(r.offset) + " does not go with kind " + number(r.kind));
+  image_.requests.push_back(r);
+  return advance();
+}
+
+Status ImageReader::read_trace() {
+  const auto lines = record_.payload;
+  if (lines.empty() || lines.size() > kTraceChunk || lines.back() != std::byte{'\n'})
+    return bad("its " + std::to_string(lines.size()) + " bytes are no lines of a trace");
+  if (image_.trace.size() + lines.size() > kMaxTraceBytes)
+    return bad("more than " + std::to_string(kMaxTraceBytes) + " bytes of trace");
+  image_.trace.append(reinterpret_cast<const char*>(lines.data()), lines.size());
   return advance();
 }
 

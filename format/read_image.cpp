@@ -324,6 +324,7 @@ Status ImageReader::check_features() {
     used |= kFeatureFiles;
   if (!image_.locks.empty()) used |= kFeatureLocks;
   if (!image_.pipe_bufs.empty() || !image_.socket_pairs.empty()) used |= kFeaturePipes;
+  if (!image_.requests.empty()) used |= kFeatureRequests;
   if (!image_.process.spaces.empty()) used |= kFeatureSpaces;
   if (!image_.process.inodes.empty()) used |= kFeatureInodes;
   if (std::any_of(image_.process.threads.begin(), image_.process.threads.end(),

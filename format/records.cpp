@@ -90,6 +90,10 @@ const char* record_name(std::uint32_t type) {
       return "GUARDS";
     case RecordType::socket:
       return "SOCKET";
+    case RecordType::request:
+      return "REQUEST";
+    case RecordType::trace:
+      return "TRACE";
     case RecordType::tail:
       return "TAIL";
     case RecordType::error:
@@ -112,6 +116,7 @@ std::string feature_names(std::uint64_t features) {
       {kFeaturePlacement, "processors and I/O priorities"},
       {kFeatureSockets, "sockets"},
       {kFeatureRepeats, "repeated pages"},
+      {kFeatureRequests, "requests under way"},
   };
   std::string names;
   const auto add = [&](const std::string& name) { names += (names.empty() ? "" : ", ") + name; };

@@ -59,6 +59,8 @@ enum class RecordType : std::uint32_t {
   placement = 2036,
   guards = 2037,
   socket = 2040,
+  request = 2060,
+  trace = 2061,
   tail = 9001,
   error = 9999,
 };
@@ -97,9 +99,10 @@ enum Feature : std::uint64_t {
   kFeatureSpaces = 256,     // SPACE, TASK_SPACES
   kFeatureSockets = 512,    // SOCKET
   kFeatureRepeats = 1024,   // a PGARR without pages may refer to pages before it
+  kFeatureRequests = 2048,  // REQUEST
   kFeatureGuards = 8192,    // GUARDS
 };
-constexpr std::uint64_t kKnownFeatures = 2047 | 8192;
+constexpr std::uint64_t kKnownFeatures = 4095 | 8192;
 // "nested pid namespaces, files"; bits without a name as a number; "none".
 std::string feature_names(std::uint64_t features);
 
@@ -338,6 +341,45 @@ enum PipeFlag : std::uint32_t {
   kPipeUncertain = 2,     // it is not known how many; length is 0, and there is no other piece
 };
 
+// REQUEST: what an LWP has asked of the kernel and waits for, or asynchronous I/O of a process. On
+// restart it is asked again.
+struct Request {
+  s32le process;      // objref of the process's pid
+  s32le lwp;          // of the LWP's; 0: it has ended (of asynchronous ones alone)
+  u32le kind;         // RequestKind
+  s32le fd;           // as it was called; -1: none
+  s32le file_objref;  // what it was then; 0: not known, or closed since
+  u32le who;          // kRequestWait: WaitWho
+  s32le target;       // kWaitPid, kWaitGroup: objref of the pid; 0: none that is in the image
+  u32le options;      // kRequestWait: waitid(2)'s
+  u64le bytes;        // wanted; 0: not known
+  s64le offset;       // asynchronous: where; -1: at the file's own
+  u64le data;         // asynchronous: what the process knows it by
+};
+BOOST_DESCRIBE_STRUCT(Request, (),
+                      (process, lwp, kind, fd, file_objref, who, target, options, bytes, offset,
+                       data))
+
+enum RequestKind : std::uint32_t {
+  kRequestRead = 1,
+  kRequestWrite = 2,
+  kRequestWait = 3,       // wait4(2), waitid(2)
+  kRequestAsyncRead = 4,  // from here on: of the process
+  kRequestAsyncWrite = 5,
+};
+
+enum WaitWho : std::uint32_t {
+  kWaitAny = 0,
+  kWaitPid = 1,
+  kWaitGroup = 2,
+  kWaitOwnGroup = 3,  // the caller's, as it is when somebody changes state
+};
+
+// TRACE: lines of the trace of how the machine came about (core/sim/README.md), in order; its
+// payload is text, whole lines. An image may have none.
+constexpr std::size_t kTraceChunk = 64U << 10;         // bytes of a record at most
+constexpr std::uint64_t kMaxTraceBytes = 64ULL << 20;  // of all
+
 // FS: followed by STRING root and STRING cwd (each NUL-terminated; empty if unknown).
 struct Fs {
   u32le umask;
@@ -353,6 +395,7 @@ BOOST_DESCRIBE_STRUCT(Tail, (), (magic))
 static_assert(sizeof(Header) == 8 + 10 + 6 + 24 + 16 + 24);
 static_assert(sizeof(Pids) == 16 && sizeof(TreeEntry) == 24 && sizeof(Task) == 64);
 static_assert(sizeof(TaskObjs) == 24 && sizeof(File) == 72 && sizeof(FileDesc) == 16);
+static_assert(sizeof(Request) == 56);
 static_assert(sizeof(FileLock) == 32 && sizeof(PipeBuf) == 16);
 
 }  // namespace ckpt::format

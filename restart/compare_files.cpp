@@ -35,6 +35,7 @@ class FileComparer {
 
   void task(std::uint32_t i, std::uint32_t j) {
     const format::TaskObjs &x = a_.image.objs[i], &y = b_.image.objs[j];
+    if (!a_.image.requests.empty()) pids_[a_.image.tree[i].pid] = b_.image.tree[j].pid;
     if (x.files_objref != 0 || y.files_objref != 0) table(i, x.files_objref, y.files_objref);
     if (x.fs_objref != 0 || y.fs_objref != 0) context(i, x.fs_objref, y.fs_objref);
   }
@@ -43,6 +44,7 @@ class FileComparer {
     pipe_contents();
     socket_pairs();
     locks();
+    requests();
   }
 
  private:
@@ -256,6 +258,34 @@ class FileComparer {
                std::to_string(b_.image.socket_pairs.size()));
   }
 
+  // One by one, in the order in which they were asked. Whom a wait is for is compared where it is a
+  // task.
+  void requests() {
+    const auto &in_a = a_.image.requests, &in_b = b_.image.requests;
+    if (in_a.size() != in_b.size())
+      return out_.add("requests under way", std::to_string(in_a.size()),
+                      std::to_string(in_b.size()));
+    const auto pid_in_b = [&](std::int32_t ref) {
+      const auto at = pids_.find(ref);
+      return at == pids_.end() ? ref : at->second;
+    };
+    for (std::size_t k = 0; k < in_a.size() && !out_.full(); ++k) {
+      format::Request x = in_a[k], y = in_b[k];
+      const auto file = files_.to(x.file_objref);
+      if (pids_.contains(x.target))
+        x.target = pid_in_b(x.target);
+      else
+        x.target = y.target = 0;
+      x.process = pid_in_b(x.process);
+      x.lwp = pid_in_b(x.lwp);
+      x.file_objref = file.empty() ? 0 : file[0];
+      if (!files_.has(y.file_objref)) y.file_objref = 0;
+      if (!format::described_equal(x, y))
+        out_.add("request " + std::to_string(k + 1), format::request_text(in_a[k], "a task"),
+                 format::request_text(in_b[k], "a task"));
+    }
+  }
+
   // Owner, file, and the lock as text.
   using NamedLock = std::tuple<std::int32_t, std::int32_t, std::string>;
 
@@ -287,13 +317,16 @@ class FileComparer {
   Differences& out_;
   Bijection<std::int32_t> tables_, files_, contexts_, pipes_;
   Bijection<std::uint64_t> inodes_;
+  std::map<std::int32_t, std::int32_t> pids_;  // of the matched tasks, if there are requests
 };
 
 }  // namespace
 
 void compare_files(const Image& a, const Forest& fa, const Image& b,
                    std::span<const TaskPair> tasks, Differences& out) {
-  if (a.file_tables.empty() && b.file_tables.empty() && a.fs.empty() && b.fs.empty()) return;
+  if (a.file_tables.empty() && b.file_tables.empty() && a.fs.empty() && b.fs.empty() &&
+      a.requests.empty() && b.requests.empty())
+    return;
   FileComparer comparer(a, fa, b, out);
   for (const auto& [i, j] : tasks) {
     if (out.full()) return;

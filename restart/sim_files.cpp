@@ -139,6 +139,38 @@ void set_locks(const Image& image, const ByRef<core::File>& files,
   }
 }
 
+// Requests under way are asked again, by whoever is the LWP now.
+void ask_again(const Image& image, core::Machine& machine, std::span<core::Task* const> tasks,
+               const ByRef<core::File>& files) {
+  if (image.requests.empty()) return;
+  std::map<std::int32_t, core::Task*> by_pid;
+  std::map<std::int32_t, Ref<core::Pid>> pids;  // of tasks and groups: their founder may be dead
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    if (!tasks[i]) continue;
+    by_pid[image.tree[i].pid] = tasks[i];
+    pids[image.tree[i].pid] = tasks[i]->pid;
+    pids[image.tree[i].pgid] = tasks[i]->process->pgrp;
+  }
+  for (const format::Request& r : image.requests) {
+    core::Request request;
+    request.kind = static_cast<format::RequestKind>(std::uint32_t{r.kind});
+    request.fd = r.fd;
+    if (r.file_objref != 0) request.file = files.find(r.file_objref);
+    request.bytes = r.bytes;
+    request.offset = r.offset;
+    request.data = r.data;
+    request.who = static_cast<format::WaitWho>(std::uint32_t{r.who});
+    if (const auto target = pids.find(r.target); r.target != 0 && target != pids.end())
+      request.target = target->second;
+    request.options = r.options;
+    const auto lwp = by_pid.find(r.lwp);
+    if (lwp != by_pid.end())
+      machine.requests().ask(*lwp->second, std::move(request));
+    else if (const auto leader = by_pid.find(r.process); leader != by_pid.end())
+      machine.requests().ask_for(*leader->second->process, {}, std::move(request));
+  }
+}
+
 Ref<core::FsContext> make_context(const format::ImageFs& from, core::FileSystem& names) {
   constexpr std::string_view kDeleted = " (deleted)";
   Ref<core::FsContext> fs = new core::FsContext;
@@ -190,6 +222,7 @@ void restore_files(const Image& image, core::Machine& machine, std::span<core::T
     if (o.files_objref != 0) process->files = tables.find(o.files_objref);
     if (o.fs_objref != 0) process->fs = contexts.find(o.fs_objref);
   }
+  ask_again(image, machine, tasks, files);
 }
 
 }  // namespace ckpt::restart

@@ -14,8 +14,9 @@ namespace ckpt::restart {
 using ServerFor =
     std::function<core::Ref<core::FileServer>(core::FileDomain&, const format::ImageFile&)>;
 
-// Gives every process its fd table and file system context, shared as the image has them. All fds
-// are PENDING. `tasks` is by index in tree; `server_for` may be empty.
+// Gives every process its fd table and file system context, shared as the image has them, and asks
+// again for what was under way. All fds are PENDING. `tasks` is by index in tree; `server_for` may
+// be empty.
 void restore_files(const format::Image& image, core::Machine& machine,
                    std::span<core::Task* const> tasks, const ServerFor& server_for = {});
 

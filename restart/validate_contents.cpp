@@ -178,11 +178,36 @@ Status locks(const Image& image) {
 
 }  // namespace
 
+// Who asks is a living task, and its process the one that is named.
+Status requests(const Image& image) {
+  if (image.requests.empty()) return {};
+  std::map<std::int32_t, std::size_t> by_pid;
+  for (std::size_t i = 0; i < image.tree.size(); ++i) by_pid[image.tree[i].pid] = i;
+  std::size_t n = 0;
+  for (const format::Request& r : image.requests) {
+    const std::string which = "request " + std::to_string(++n);
+    const auto leader = by_pid.find(r.process);
+    if (leader == by_pid.end() || image.tree[leader->second].tgid != r.process)
+      return bad(which + " is of no process");
+    const bool alone =
+        leader->second + 1 == image.tree.size() || image.tree[leader->second + 1].tgid != r.process;
+    if ((image.zombie(leader->second) && alone) || image.kin_of(leader->second).exiting != 0)
+      return bad(which + " is of a process that has ended");
+    if (r.lwp == 0) continue;
+    const auto lwp = by_pid.find(r.lwp);
+    if (lwp == by_pid.end() || image.tree[lwp->second].tgid != r.process ||
+        image.zombie(lwp->second))
+      return bad(which + " is of no living thread of its process");
+  }
+  return {};
+}
+
 Status validate_contents(const Image& image) {
   CKPT_CHECK(names(image));
   CKPT_CHECK(socket_pairs(image));
   CKPT_CHECK(sockets(image));
-  return locks(image);
+  CKPT_CHECK(locks(image));
+  return requests(image);
 }
 
 }  // namespace ckpt::restart

@@ -239,6 +239,17 @@ Status FrozenTree::wait(FrozenThread& thread, const std::string& comm) {
   }
 }
 
+// Nothing has come or gone since the snapshot, so a tid and its process's start are an identity.
+void FrozenTree::trace_to(core::Trace& trace) {
+  for (const ProcessSnapshot& p : snapshot_.processes)
+    for (FrozenThread* thread : threads_of(p.pid)) {
+      const auto life = static_cast<std::uint32_t>(p.start_time);
+      thread->trace = &trace;
+      thread->who = {{p.pid, life}, {thread->tracee.tid(), life}};
+      trace.add(thread->who, core::TraceKind::signal, "--- stopped by PTRACE_INTERRUPT ---");
+    }
+}
+
 std::vector<FrozenThread*> FrozenTree::threads_of(pid_t pid) {
   std::vector<FrozenThread*> out;
   for (auto& [tid, thread] : threads_)

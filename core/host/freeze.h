@@ -12,6 +12,7 @@
 
 #include "core/host/snapshot.h"
 #include "core/host/tracee.h"
+#include "core/trace.h"
 
 namespace ckpt::host {
 
@@ -23,7 +24,9 @@ struct FrozenThread {
   // The thread had been in a call that the kernel restarts by restart_syscall(2), which hides its
   // number: what it was, as far as can be told; else 0.
   std::uint64_t restarted_call = 0;
-  bool stop_again = false;  // a SIGSTOP came while it was ours: to be sent again
+  bool stop_again = false;       // a SIGSTOP came while it was ours: to be sent again
+  core::Trace* trace = nullptr;  // where the calls that it makes for us are told; null: nowhere
+  core::TraceActor who{};          // as it is told there
 };
 
 class FrozenTree {
@@ -43,6 +46,8 @@ class FrozenTree {
   [[nodiscard]] const TreeSnapshot& snapshot() const { return snapshot_; }
   // The threads of a process, ascending by tid.
   [[nodiscard]] std::vector<FrozenThread*> threads_of(pid_t pid);
+  // From now on the calls that threads make for us are told; and that they have stopped.
+  void trace_to(core::Trace& trace);
   // Was the process stopped by job control before?
   [[nodiscard]] bool was_stopped(pid_t pid) const;
 

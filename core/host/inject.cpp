@@ -10,6 +10,8 @@
 #include <csignal>
 #include <cstring>
 
+#include "core/host/trace_text.h"
+
 namespace ckpt::host {
 
 PhaseHook Injector::phase_hook;
@@ -278,6 +280,7 @@ Result<std::vector<std::byte>> Injector::run(
   };
   CKPT_CHECK(commit(thread, small, mask));
   CKPT_TRY(const std::uint64_t r13, wait_notification(thread, {image.entry(3), image.entry(5)}));
+  trace_call(thread, small[0], static_cast<std::int64_t>(r13));
   if (is_error(r13)) {
     CKPT_CHECK(restore(thread, mask));
     return cannot("cannot look into the process",
@@ -302,8 +305,12 @@ Result<std::vector<std::byte>> Injector::run(
     entries_out->resize(program.size() - 2);
     CKPT_CHECK(memory_.read(first, std::as_writable_bytes(std::span(*entries_out))));
   }
+  trace_program(thread, entries_out
+                            ? std::span<const StubEntry>(*entries_out)
+                            : std::span<const StubEntry>(program).first(program.size() - 2));
   CKPT_CHECK(thread.tracee.go_on());
   CKPT_CHECK(wait_notification(thread, {image.entry(5)}));
+  trace_call(thread, small[4], {});
   CKPT_CHECK(restore(thread, mask));
   return results;
 }
@@ -319,6 +326,7 @@ Status Injector::unmap(FrozenThread& thread, std::uint64_t address, std::uint64_
   };
   CKPT_CHECK(commit(thread, small, mask));
   CKPT_TRY(const std::uint64_t r13, wait_notification(thread, {image.entry(1)}));
+  trace_call(thread, small[0], static_cast<std::int64_t>(r13));
   CKPT_CHECK(restore(thread, mask));
   if (!is_error(r13)) return {};
   return cannot("cannot remove a mapping", std::strerror(-static_cast<int>(r13)), {},

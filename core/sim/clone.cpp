@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "core/sim/kernel.h"
+#include "core/sim/notes.h"
 #include "core/sim/tables.h"
 
 namespace ckpt::sim {
@@ -85,6 +86,7 @@ void Kernel::inherit(Process& child, Task* caller, std::uint64_t flags) {
   child.leader->comm = caller->comm;
   child.ignores_sigchld = p.ignores_sigchld;
   child.nocldwait = p.nocldwait;
+  if (p.traces(core::kTraceInherit)) child.trace_points = p.trace_points;
   if (flags & kCloneFs) {
     child.fs = &fs(*caller);
   } else if (p.fs) {
@@ -114,6 +116,7 @@ long Kernel::clone(Task* caller, const CloneArgs& args, Task** child) {
     Task& thread = m_.add_thread(*caller->process, pid);
     thread.comm = caller->comm;
     *child = &thread;
+    note_birth(m_, thread, caller);
     return vnr(*pid, active);
   }
 
@@ -130,6 +133,7 @@ long Kernel::clone(Task* caller, const CloneArgs& args, Task** child) {
   }
   *child = process.leader;
   m_.publish(process);
+  note_birth(m_, *process.leader, caller);
   return vnr(*pid, active);
 }
 

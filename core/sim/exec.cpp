@@ -1,5 +1,6 @@
 // execve(2).
 #include "core/sim/kernel.h"
+#include "core/sim/notes.h"
 
 namespace ckpt::sim {
 
@@ -11,9 +12,12 @@ Task& Kernel::execve(Task& caller, std::string_view comm, long* error) {
   if (error) *error = unshared;
   if (unshared != 0) return caller;
   if (!p.single_threaded()) {
+    for (const Task& other : p.threads)
+      if (&other != &caller && !other.exited) note_end(m_, other, 0);
     m_.take_over_leader(caller);
     pids_freed();
   }
+  m_.requests().process_execs({p.tgid->nr_at(0), p.life});
   caller.set_name(comm);
   p.exit_signal = kSigChld;
   p.execed = true;

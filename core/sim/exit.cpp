@@ -1,6 +1,7 @@
 // exit(2), exit_group(2), and what a death means to others: children find a new parent, a
 // namespace loses its init, the parent is told, a zombie is reaped.
 #include "core/sim/kernel.h"
+#include "core/sim/notes.h"
 
 namespace ckpt::sim {
 
@@ -21,7 +22,9 @@ void Kernel::exit(Task& caller, std::uint32_t status) {
   // Only the leader can be dead among those on the list, so this looks at three at most.
   for (const Task& other : p.threads) {
     if (&other == &caller || other.exited) continue;
+    note_end(m_, caller, status);
     if (p.leader == &caller) {
+      m_.requests().lwp_ended({caller.pid->nr_at(0), caller.life});
       caller.exited = true;
       caller.child_ns = nullptr;
     } else {
@@ -44,6 +47,7 @@ void Kernel::reap_by_world(Process& child) {
 // All threads of a process exit.
 void Kernel::die(Process& p, std::uint32_t status) {
   if (p.zombie || p.exiting) return;
+  note_end_of_all(m_, p, status);
   if (p.stopped) --stopped_;
   p.stopped = p.continued = false;
   p.stop_signal = 0;
@@ -116,6 +120,7 @@ void Kernel::zap_pid_ns(PidNs& ns) {
   init.leader->child_ns = nullptr;
   init.files = nullptr;
   init.fs = nullptr;
+  m_.requests().process_ended({init.tgid->nr_at(0), init.life});
   m_.publish(init);
   exiting_.emplace_back(&ns);
 

@@ -11,15 +11,23 @@ namespace {
 constexpr std::size_t kMaxWarnings = 200;
 }
 
-Replay::Replay(Log& log, History& history, std::string name)
+Replay::Replay(Log& log, History& history, std::string name, const HistoryOptions& options)
     : log_(log),
       history_(history),
       name_(std::move(name)),
       m_(*history.machine),
-      kernel_(*history.machine) {}
+      kernel_(*history.machine),
+      trace_(core::kTraceBuilt ? options.trace : nullptr),
+      trace_points_(options.trace_points) {
+  m_.set_trace(trace_);
+}
 
 Status Replay::run() {
   for (at_ = 0; at_ < log_.end; ++at_) CKPT_CHECK(handle(log_.events[at_]));
+  if (trace_)
+    for (Process* p : m_.all()) p->trace_points = 0;
+  m_.set_trace(nullptr);
+  history_.signals_shown = log_.has_signals;
   return {};
 }
 
@@ -39,9 +47,13 @@ Status Replay::handle(const Event& event) {
       return {};
     case Event::Kind::superseded:
       return superseded(event);
+    case Event::Kind::signal:
+      trace_signal(event);
+      return {};
     default:
       break;
   }
+  trace_signal(event);
   Task* task = task_of(event.actor);
   if (!task || task->process->zombie || task->process->exiting) return {};
   if (event.kind == Event::Kind::stopped)
@@ -57,6 +69,8 @@ Status Replay::enter(std::uint32_t index) {
   call.changes = changes_;
   in_flight_.insert(index);
   log_.actors[call.actor].in_flight = index;
+  trace_entry(call);
+  begin_request(call, index);
   if ((call.op == Op::exit || call.op == Op::exit_group) && call.line == 0) do_exit(call);
   Task* task = task_of(call.actor);
   if (!task || !call.returned) return {};
@@ -82,12 +96,14 @@ Status Replay::leave(std::uint32_t index) {
   // `= ?`: the caller was killed meanwhile. Taken to have had no effect, but those seen by now.
   const bool ends = call.op == Op::exit || call.op == Op::exit_group;
   if (call.op != Op::none && !call.applied && (call.returned || ends)) status = perform(call);
+  if (!status.has_error()) trace_return(call);
   land(index);
   return status;
 }
 
 void Replay::land(std::uint32_t index) {
   if (in_flight_.erase(index) == 0) return;
+  end_request(index);
   const Call& call = log_.calls[index];
   log_.actors[call.actor].in_flight = kNone;
   if (call.op != Op::clone || call.result <= 0) return;
@@ -165,7 +181,7 @@ Result<History> replay(std::istream& log, const std::string& name, const History
   History history;
   history.machine = std::make_unique<Machine>();
   CKPT_TRY(history::Log lines, history::read_log(log, name, options, history));
-  history::Replay replay(lines, history, name);
+  history::Replay replay(lines, history, name, options);
   CKPT_CHECK(replay.run());
   CKPT_ASSERT(history.root != nullptr);
   return history;

@@ -23,6 +23,9 @@ struct HistoryOptions {
   // tell about calls in flight (a clone's result), but nothing in them is an error. None: the whole
   // log.
   std::optional<std::uint64_t> at_line;
+  // Where to trace to; none: no trace. The machine keeps no pointer to it afterwards.
+  core::Trace* trace = nullptr;
+  std::uint8_t trace_points = core::kTraceAll | core::kTraceInherit;  // of the first process
 };
 
 // Something that was taken as given because the log does not show it.
@@ -36,6 +39,10 @@ struct History {
   // The first process of the log; never null. A zombie if it has exited by then. A child of world.
   core::Process* root = nullptr;
 
+  // What a trace of it has to say at its head (trace_head): the log shows signals; nobody ended
+  // without a line of the log.
+  bool signals_shown = false, ends_shown = true;
+
   std::uint64_t lines = 0;         // of the log, comments included; up to at_line if it is given
   std::uint64_t calls = 0;         // system calls that were replayed
   std::uint64_t skipped = 0;       // system calls that the model passes over
@@ -45,6 +52,10 @@ struct History {
   std::vector<HistoryWarning> warnings;  // the first few hundred, in order
   std::uint64_t warnings_dropped = 0;    // how many more there were
 };
+
+// The first line of the trace of this history: with it the trace's reader knows, also of a trace
+// that was cut off, that what is not shown has not happened.
+std::string trace_head(const History& history);
 
 // Replays a log. `name` is what messages call it (a path, or "standard input"). Errors: kind
 // `cannot`, with Error.line where a line is at fault: a result that no order of the calls in flight

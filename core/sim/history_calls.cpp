@@ -152,9 +152,8 @@ bool Replay::do_kill(Call& call, Task& task, std::int64_t* model) {
   if (signal == kSigKill && nr > 0) {
     const Task* target = kernel_.find_task(task, static_cast<Nr>(nr));
     const std::uint32_t actor = target ? actor_of(*target->process->leader) : kNone;
-    if (actor == kNone || log_.actors[actor].end_event != kNone ||
-        !only_death_left(*target->process))
-      return true;
+    if (actor == kNone || is_reported(actor) || !only_death_left(*target->process)) return true;
+    history_.ends_shown = false;
   } else if (log_.has_signals || (signal != kSigStop && signal != kSigCont)) {
     return true;
   }
@@ -171,7 +170,8 @@ Ref<PidNs> Replay::ns_of_path(Task& task, std::string_view path) const {
   const std::string_view who = path.substr(0, slash);
   const std::string_view what = path.substr(slash + 1);
   if (what != "ns/pid" && what != "ns/pid_for_children") return nullptr;
-  const Task* target = &task;
+  // `self` is the process: its leader, whichever of its threads looks.
+  const Task* target = who == "self" ? task.process->leader : &task;
   if (who != "self" && who != "thread-self") {
     const auto nr = parse_integer(who);
     if (!nr || *nr < 1 || *nr > core::kPidMax) return nullptr;

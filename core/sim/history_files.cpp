@@ -56,6 +56,13 @@ bool Replay::do_file_call(Call& call, Task& task, std::int64_t* model) {
     case Op::receive:
       receive(call, task);
       return !have_fd(task, call.a[0]) || move_bytes(call, task, call.a[0], false);
+    case Op::submit:
+      return do_submit(call, task), true;
+    case Op::collect:
+      return do_collect(call, task), true;
+    case Op::io_destroy:
+      m_.requests().process_execs(core::actor_of(task).process);
+      return true;
     case Op::flock:
     case Op::set_lock:
       return do_lock(call, task, model);

@@ -10,6 +10,7 @@
 #include <deque>
 #include <istream>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "core/sim/history.h"
@@ -69,6 +70,9 @@ enum class Op : std::uint8_t {
   extend,       // a0 fd, a1 end
   flock,        // a0 fd, a1 operation
   set_lock,     // a0 fd, a1 LockKind, a2 start, a3 length, b LockType, whence
+  submit,       // text: `[{aio_data=0, ...}, ...]`; result: how many
+  collect,      // text: `[{data=0, ...}, ...]`; result: how many
+  io_destroy,
   // Names: text: path, a0 directory fd or kCwd.
   link,    // a1 new directory fd, a2 flags, a3 index of the new path's text
   rename,  // likewise
@@ -76,6 +80,12 @@ enum class Op : std::uint8_t {
   mkdir,
   symlink,  // a3 index of the target's text
   mknod,    // a1 mode
+};
+
+// A call in flight that sleeps, as it was entered: strace may show the rest only when it returns.
+struct Asked {
+  Op op = Op::none;  // read, write or wait
+  std::int64_t a[4] = {};
 };
 
 constexpr std::int64_t kCwd = kAtCwd;
@@ -87,6 +97,7 @@ struct Call {
   Op op = Op::none;
   bool returned = false;  // result holds
   bool applied = false;   // the machine has its effect
+  bool told = false;      // the trace has its return
   bool fitted = false;    // in flight: its result would have been right when it was entered
   std::uint32_t actor = kNone;
   std::uint32_t entry_line = 0, line = 0;  // entered; returned (0: not in the log)
@@ -95,7 +106,9 @@ struct Call {
   std::int64_t a[4] = {};
   std::uint8_t b[2] = {};
   std::uint32_t text = 0;  // index in Log::texts; 0: none
-  const char* name = "";   // as the log has it
+  // For a trace: what follows `name(` at the entry, and in all. Indices in Log::texts.
+  std::uint32_t said_first = 0, said = 0;
+  const char* name = "";  // as the log has it
 };
 
 struct Event {
@@ -106,6 +119,7 @@ struct Event {
     leave,       // a call returned; value: call
     ended,       // value: wait status
     superseded,  // value: the actor that takes over
+    signal,      // for a trace: value: siginfo and signal, a text
     stopped,     // value: signal
     continued,   // SIGCONT came
     awake,       // a stopped actor enters a call
@@ -145,9 +159,12 @@ struct Log {
       data_texts;  // those that are bytes written: the last ones alone are kept
   std::uint64_t data_bytes = 0;
   std::vector<Translation> translations;
-  bool has_signals = false;  // the log shows signals
-  bool complete = false;     // it shows all calls (brk or mmap), not just some
-  std::size_t end = 0;       // events before at_line
+  std::unordered_map<std::uint32_t, Asked> asked;  // by call
+  bool traced = false;                             // keep what calls and signals said
+  bool has_signals = false;                        // the log shows signals
+  bool ends_shown = false;  // a trace that says so: nobody ends without a line
+  bool complete = false;    // it shows all calls (brk or mmap), not just some
+  std::size_t end = 0;      // events before at_line
 };
 
 // Reads the whole log; counts go to `history`.

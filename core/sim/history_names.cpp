@@ -106,6 +106,13 @@ int signal_number(std::string_view name) {
   return name == "POLL" ? 29 : name == "CLD" ? 17 : 0;
 }
 
+std::string signal_name(int number) {
+  if (number > 0 && static_cast<std::size_t>(number) < kSignals.size())
+    return "SIG" + std::string(kSignals[static_cast<std::size_t>(number)]);
+  if (number >= 32 && number <= kMaxSignal) return "SIGRT_" + std::to_string(number - 32);
+  return std::to_string(number);
+}
+
 int errno_number(std::string_view name) {
   for (const FlagName& error : kErrors)
     if (error.name == name) return static_cast<int>(error.value);

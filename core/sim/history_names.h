@@ -23,6 +23,8 @@ struct FlagName {
 
 // `SIGTERM` -> 15; 0 if unknown.
 [[nodiscard]] int signal_number(std::string_view name);
+// 15 -> `SIGTERM`, 34 -> `SIGRT_2`; the number where there is no such signal.
+[[nodiscard]] std::string signal_name(int number);
 // `ENOENT` -> 2; kOtherErrno if the model does not know it.
 [[nodiscard]] int errno_number(std::string_view name);
 constexpr int kOtherErrno = 999;

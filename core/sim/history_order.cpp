@@ -21,13 +21,24 @@ bool Replay::apply(Call& call, std::int64_t* model) {
   *model = -3;
   if (!task || task->exited || task->process->exiting) {
     if (call.op != Op::exit && call.op != Op::exit_group) return false;
-    return call.applied = true;
+    return took_effect(call);
   }
+  const std::uint64_t tried = trace_try(call);
   const bool fits =
       is_file_op(call.op) ? do_file_call(call, *task, model) : do_process_call(call, *task, model);
-  if (!fits) return false;
+  if (!fits) {
+    if (trace_) tried_[call.actor] = trace_->take_back(tried);
+    return false;
+  }
   if (!is_harmless(call)) ++changes_;
-  return call.applied = true;
+  return took_effect(call);
+}
+
+bool Replay::took_effect(Call& call) {
+  call.applied = true;
+  end_request(static_cast<std::uint32_t>(&call - log_.calls.data()));
+  trace_return(call);
+  return true;
 }
 
 // The call has returned, or its effect has been seen.
@@ -36,20 +47,14 @@ Status Replay::perform(Call& call) {
   ambiguity_.clear();
   if (apply(call, &model)) return {};
   const bool split = call.entry_line != call.line;
-  if (call.fitted && is_harmless(call)) {
-    call.applied = true;
-    return {};
-  }
+  if (call.fitted && is_harmless(call)) return took_effect(call), Status();
   int hastened = 0;
   for (const bool anything : {false, true})
     while (hastened++ < kMaxHastened && hasten(call, anything)) {
       std::int64_t ignored = 0;
       if (apply(call, &ignored)) return {};
     }
-  if (split && is_harmless(call) && changes_ > call.changes + 1) {
-    call.applied = true;
-    return {};
-  }
+  if (split && is_harmless(call) && changes_ > call.changes + 1) return took_effect(call), Status();
   // It was right when it was entered: then it came first, and what followed stands.
   if (call.fitted && call.op == Op::setpgid) {
     Process* target = target_of(call);
@@ -57,7 +62,7 @@ Status Replay::perform(Call& call) {
     const bool fits = apply(call, &model);
     if (target) target->execed = true;
     if (fits) return {};
-    return call.applied = true, Status();
+    return took_effect(call), Status();
   }
   lenient_ = true;
   const bool fits = apply(call, &model);

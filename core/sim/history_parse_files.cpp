@@ -295,6 +295,15 @@ void parse_umask(const LogLine& line, Call& call, Log&) {
   call.a[0] = int_arg(line, 0).value_or(0);
 }
 
+// The list that a call of io_submit's kind is given, or fills in.
+void parse_requests(const LogLine& line, Call& call, Log& log) {
+  const std::string_view list = text_arg(line, call.op == Op::submit ? 2 : 3);
+  log.texts.emplace_back(list);
+  call.text = static_cast<std::uint32_t>(log.texts.size() - 1);
+}
+
+void parse_destroy(const LogLine&, Call&, Log&) {}
+
 }  // namespace
 
 void add_file_calls(KnownCalls& all) {
@@ -336,6 +345,9 @@ void add_file_calls(KnownCalls& all) {
   add(Op::truncate, parse_truncate, {"truncate", "truncate64"});
   add(Op::truncate, parse_ftruncate, {"ftruncate", "ftruncate64"});
   add(Op::flock, parse_flock, {"flock"}, true);
+  add(Op::submit, parse_requests, {"io_submit"});
+  add(Op::collect, parse_requests, {"io_getevents", "io_pgetevents"});
+  add(Op::io_destroy, parse_destroy, {"io_destroy"});
   add(Op::send, parse_sendfile, {"sendfile", "sendfile64"});
   add(Op::copy_range, parse_copy_range, {"copy_file_range"});
   add(Op::stat, parse_fstat, {"fstat", "fstat64"});

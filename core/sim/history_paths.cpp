@@ -28,11 +28,15 @@ Kernel::At Replay::path_of_call(Task& task, std::size_t text, std::int64_t dirfd
 
 bool Replay::insist(const Call& call, Task& task, std::initializer_list<Kernel::At> paths,
                     const std::function<long()>& make, std::int64_t* model) {
+  const std::uint64_t tried = trace_ ? trace_->now() : 0;
   *model = make();
   for (const Kernel::At& at : paths) {
     if (*model == call.result) return true;
     if (!lenient_ || *model == -EBADF) return false;
     kernel_.forget(task, at);
+    if (trace_)
+      for (core::TraceRecord& record : trace_->take_back(tried))
+        trace_->add(record.who, record.kind, std::move(record.text));
     *model = make();
     warn(call.line, std::string(call.name) + " of process " +
                         std::to_string(log_.actors[call.actor].pid) + " finds \"" +

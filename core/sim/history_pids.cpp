@@ -87,6 +87,7 @@ Status Replay::start_root(std::uint32_t actor, std::uint64_t line) {
     actors_[nr] = actor;
   }
   history_.root = task->process;
+  switch_trace(*task->process);
   // A program that strace started is fresh from fork; of another one we do not know.
   if (!execs) task->process->subreaper = core::Tri::unknown;
   attached_.erase(nr);
@@ -99,13 +100,22 @@ Status Replay::stranger(std::uint32_t actor, std::uint64_t line) {
   CloneArgs args;
   args.set_tid = {&nr, 1};
   Task* task = nullptr;
-  const bool thread = attached_.erase(nr) > 0 && history_.root->living_thread();
-  if (thread) args.flags = kCloneVm | kCloneFs | kCloneFiles | kCloneSighand | kCloneThread;
-  if (kernel_.clone(thread ? history_.root->living_thread() : nullptr, args, &task) < 0)
+  Process& root = *history_.root;
+  const bool thread = attached_.erase(nr) > 0 && !root.zombie && !root.exiting;
+  if (thread) {  // whichever of the others made it
+    if (const Ref<Pid> pid = m_.new_pid(m_.root_ns(), args.set_tid)) {
+      task = &m_.add_thread(root, pid);
+      task->comm = root.leader->comm;
+    }
+  } else {
+    kernel_.clone(nullptr, args, &task);
+  }
+  if (!task)
     return error_at(line, "process " + std::to_string(nr) +
                               " appears without a clone, while another has its number");
   ++changes_;
   actors_[nr] = actor;
+  switch_trace(*task->process);
   if (thread) {
     warn(line, std::to_string(nr) + " appears without a clone: taken as a thread of process " +
                    to_string(*history_.root->tgid));

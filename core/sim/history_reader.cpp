@@ -10,6 +10,9 @@ namespace {
 
 using Kind = LogLine::Kind;
 
+constexpr std::string_view kTraceHead = "# history of a trace:", kSignalsShown = " signals shown;",
+                           kEndsShown = " ends shown;";
+
 class LogBuilder {
  public:
   LogBuilder(Log& log, History& history, std::uint64_t at_line)
@@ -30,6 +33,9 @@ class LogBuilder {
   void begin_call(const LogLine& line, const Known& known, std::uint32_t actor);
   void end_call(const LogLine& line, const Known& known, std::uint32_t actor);
   void count_skipped(const LogLine& line);
+  void keep_asked(const Call& call, std::uint32_t index);
+  std::uint32_t keep_said(std::string text);
+  void keep_words(const LogLine& line, Call& call);
   void learn_own(const Call& call);
   void learn_bare(const Call& call, const LogLine& line);
   void name_bare();
@@ -103,6 +109,11 @@ std::uint32_t LogBuilder::actor_of(const LogLine& line) {
 void LogBuilder::take(const LogLine& line) {
   switch (line.kind) {
     case Kind::comment:
+      if (line.text.starts_with(kTraceHead)) {
+        log_.has_signals |= line.text.find(kSignalsShown) != std::string_view::npos;
+        log_.ends_shown |= line.text.find(kEndsShown) != std::string_view::npos;
+      }
+      return;
     case Kind::note:
     case Kind::detached:
       return;
@@ -145,6 +156,9 @@ void LogBuilder::take(const LogLine& line) {
       log_.has_signals = true;
       pid_number(struct_field(line.siginfo, "si_pid").value_or(""), log_);
       add_translations(actor, line.line);
+      if (log_.traced)
+        add_event(Event::Kind::signal, actor, line.line,
+                  keep_said(std::string(line.signal_name) + " " + std::string(line.siginfo)));
       if (line.signal_name == "SIGCONT") add_event(Event::Kind::continued, actor, line.line, 0);
       break;
     case Kind::stopped:
@@ -155,6 +169,31 @@ void LogBuilder::take(const LogLine& line) {
     default:
       take_call(line, actor);
   }
+}
+
+std::uint32_t LogBuilder::keep_said(std::string text) {
+  log_.texts.push_back(std::move(text));
+  return static_cast<std::uint32_t>(log_.texts.size() - 1);
+}
+
+void LogBuilder::keep_asked(const Call& call, std::uint32_t index) {
+  Asked asked{call.op};
+  if (call.op == Op::receive) asked.op = Op::read;
+  if (asked.op != Op::read && asked.op != Op::write && asked.op != Op::wait) return;
+  std::copy(std::begin(call.a), std::end(call.a), asked.a);
+  log_.asked.emplace(index, asked);
+}
+
+// The call in the log's own words.
+void LogBuilder::keep_words(const LogLine& line, Call& call) {
+  if (!log_.traced || call.entry_line > at_line_) return;
+  if (line.kind == Kind::unfinished) {
+    call.said_first = keep_said(std::string(line.args_text));
+    return;
+  }
+  const bool returned = line.result.kind != CallResult::Kind::absent;
+  call.said = keep_said(std::string(line.args_text) +
+                        (returned ? ") = " + std::string(line.result.text) : ""));
 }
 
 void LogBuilder::count_skipped(const LogLine& line) {
@@ -190,8 +229,10 @@ void LogBuilder::begin_call(const LogLine& line, const Known& known, std::uint32
   call.actor = actor;
   call.entry_line = static_cast<std::uint32_t>(line.entry_line);
   parse_call(line, known, call, log_);
+  keep_words(line, call);
   const auto index = static_cast<std::uint32_t>(log_.calls.size());
   entered_[line.entry_line] = index;
+  keep_asked(call, index);
   log_.calls.push_back(call);
   add_translations(actor, line.line);
   add_event(Event::Kind::enter, actor, line.line, index);
@@ -205,7 +246,8 @@ void LogBuilder::end_call(const LogLine& line, const Known& known, std::uint32_t
     call.actor = actor;
     call.entry_line = call.line = static_cast<std::uint32_t>(line.line);
     parse_call(line, known, call, log_);
-    if (call.op == Op::none) return add_translations(actor, line.line);
+    keep_words(line, call);
+    if (call.op == Op::none && call.said == 0) return add_translations(actor, line.line);
     learn_bare(call, line);
     log_.calls.push_back(call);
   } else {
@@ -213,6 +255,7 @@ void LogBuilder::end_call(const LogLine& line, const Known& known, std::uint32_t
     call.line = static_cast<std::uint32_t>(line.line);
     for (std::int64_t& a : call.a) a = 0;
     parse_call(line, known, call, log_);
+    keep_words(line, call);
   }
   const auto index =
       entry == entered_.end() ? static_cast<std::uint32_t>(log_.calls.size() - 1) : entry->second;
@@ -280,6 +323,7 @@ constexpr std::uint64_t kMostForeign = 10'000'000;
 Result<Log> read_log(std::istream& in, const std::string& name, const HistoryOptions& options,
                      History& history) {
   Log log;
+  log.traced = options.trace != nullptr;
   const std::uint64_t at = options.at_line.value_or(UINT64_MAX);
   LogBuilder builder(log, history, at);
   LogReader reader(in);
@@ -312,3 +356,14 @@ Result<Log> read_log(std::istream& in, const std::string& name, const HistoryOpt
 }
 
 }  // namespace ckpt::sim::history
+
+namespace ckpt::sim {
+
+std::string trace_head(const History& history) {
+  std::string line(history::kTraceHead);
+  if (history.signals_shown) line += history::kSignalsShown;
+  if (history.ends_shown) line += history::kEndsShown;
+  return line + "\n";
+}
+
+}  // namespace ckpt::sim

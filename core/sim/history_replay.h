@@ -39,7 +39,7 @@ struct FdNotes {
 
 class Replay {
  public:
-  Replay(Log& log, History& history, std::string name);
+  Replay(Log& log, History& history, std::string name, const HistoryOptions& options);
   Status run();
 
  private:
@@ -52,6 +52,29 @@ class Replay {
   [[nodiscard]] Error error_at(std::uint64_t line, const std::string& detail,
                                std::string hint = {}) const;
   [[nodiscard]] Error contradiction(const Call& call, std::int64_t model) const;
+
+  // --- history_requests.cpp: calls in flight that sleep, asynchronous I/O.
+  void begin_request(const Call& call, std::uint32_t index);
+  void end_request(std::uint32_t index);
+  void do_submit(const Call& call, Task& task);
+  void do_collect(const Call& call, Task& task);
+
+  // --- history_trace.cpp
+  struct Traced {
+    core::TraceActor who;
+    std::uint8_t points = 0;
+  };
+  void switch_trace(Process& process);
+  const Traced& traced(std::uint32_t actor);
+  void trace_line(std::uint32_t actor, core::TracePoint point, core::TraceKind kind,
+                  std::string text);
+  std::uint64_t trace_try(const Call& call);
+  void trace_entry(const Call& call);
+  void trace_return(Call& call);
+  core::TraceActor after_exec(const Call& call, const core::TraceActor& before);
+  void trace_superseded(const core::TraceActor& leader, Nr by);
+  void trace_signal(const Event& event);
+  void trace_end(const core::TraceActor& who, std::uint8_t points, std::uint32_t status);
 
   // --- history_births.cpp: whose child a new pid is.
   Status name_child(std::uint32_t actor, std::uint64_t line, bool* found);
@@ -74,6 +97,7 @@ class Replay {
 
   // --- history_order.cpp
   Status perform(Call& call);
+  bool took_effect(Call& call);  // true
   bool apply(Call& call, std::int64_t* model);
   // Takes something in flight that concerns `call`; false: nothing was there.
   bool hasten(const Call& call, bool anything);
@@ -93,6 +117,7 @@ class Replay {
   [[nodiscard]] Ref<PidNs> ns_of_path(Task& task, std::string_view path) const;
 
   // --- history_wait.cpp: deaths, and who is told of them.
+  [[nodiscard]] bool is_reported(std::uint32_t actor) const;
   void do_exit(Call& call);
   void end(std::uint32_t actor, std::uint32_t status);
   Status superseded(const Event& event);
@@ -164,6 +189,13 @@ class Replay {
       reaped_early_;                      // dead before their first line: on which line
   std::map<int, Ref<File>> first_files_;  // open at line 1, by fd
   std::unordered_map<const File*, std::pair<Ref<File>, Ref<PidNs>>> ns_files_;
+  std::unordered_map<std::uint32_t, std::uint64_t> requests_;  // by call in flight
+  core::Trace* const trace_;                                   // null: none is wanted
+  const std::uint8_t trace_points_;
+  std::vector<Traced> traced_;         // by actor, as last seen
+  std::set<std::uint32_t> told_ends_;  // lives of LWPs
+  // What servers did at calls that did not take effect yet, by actor.
+  std::unordered_map<std::uint32_t, std::vector<core::TraceRecord>> tried_;
 };
 
 }  // namespace ckpt::sim::history

@@ -14,21 +14,27 @@ void Replay::do_exit(Call& call) {
   Task* task = task_of(call.actor);
   if (!task || call.applied) return;
   Process& p = *task->process;
-  call.applied = true;
+  took_effect(call);
   log_.actors[call.actor].exit_status = static_cast<std::int32_t>(call.a[0]);
   const auto status = static_cast<std::uint32_t>(call.a[0]);
   if (task->exited || p.exiting) return;
-  const bool reported = log_.actors[call.actor].end_event != kNone;
+  const bool reported = is_reported(call.actor);
   if (call.op == Op::exit) {
     bool alone = true;
     for (const Task& other : p.threads) alone &= &other == task || other.exited;
-    if (!reported || (task == p.leader && !alone)) kernel_.exit(*task, status);
-  } else {
-    const std::uint32_t leader = actor_of(*p.leader);
-    if (!reported && (leader == kNone || log_.actors[leader].end_event == kNone))
-      kernel_.exit_group(*task, status);
+    const bool dead_leader = task == p.leader && !alone;
+    history_.ends_shown &= reported || dead_leader;
+    if (!reported || dead_leader) kernel_.exit(*task, status);
+  } else if (!reported && !is_reported(actor_of(*p.leader))) {
+    history_.ends_shown = false;
+    kernel_.exit_group(*task, status);
   }
   ++changes_;
+}
+
+// Is there a line of its end, or, of a trace that shows all of them, would there be one?
+bool Replay::is_reported(std::uint32_t actor) const {
+  return log_.ends_shown || (actor != kNone && log_.actors[actor].end_event != kNone);
 }
 
 // `+++ exited with N +++`: of a leader it comes when the whole group is gone.
@@ -38,6 +44,10 @@ void Replay::end(std::uint32_t actor, std::uint32_t status) {
     land(log_.actors[actor].in_flight);
   }
   Task* task = task_of(actor);
+  if (trace_) {
+    const Traced& who = traced(actor);
+    trace_end(who.who, who.points, status);
+  }
   const auto current = actors_.find(nr);
   if (current != actors_.end() && current->second != actor) return;
   if (task && !task->process->zombie && !task->process->exiting) {
@@ -50,10 +60,10 @@ void Replay::end(std::uint32_t actor, std::uint32_t status) {
     } else {
       bool last = true;
       for (const Task& other : p.threads) last &= &other == task || other.exited;
-      const std::uint32_t leader = actor_of(*p.leader);
       // The last thread of a dead leader: the leader's own line, which follows, has the status.
-      if (!last || leader == kNone || log_.actors[leader].end_event == kNone)
-        kernel_.exit(*task, status);
+      const bool leader_ends = is_reported(actor_of(*p.leader));
+      history_.ends_shown &= !last || leader_ends;
+      if (!last || !leader_ends) kernel_.exit(*task, status);
     }
   }
   if (current != actors_.end()) actors_.erase(current);
@@ -68,6 +78,7 @@ Status Replay::superseded(const Event& event) {
   if (index != kNone && log_.calls[index].op == Op::execve && !log_.calls[index].applied) {
     CKPT_CHECK(perform(log_.calls[index]));
   } else if (task != task->process->leader) {
+    if (trace_) trace_superseded(core::actor_of(*task->process->leader), log_.actors[by].pid);
     kernel_.execve(*task, task->name());
   }
   ++changes_;
@@ -99,6 +110,9 @@ bool Replay::die_early(Process& process, std::int64_t status) {
   }
   if (status < 0) return false;
   if (actor == kNone) reaped_early_[process.tgid->nr_at(0)] = log_.events[at_].line;
+  if (trace_)
+    trace_end(core::actor_of(*process.leader), process.trace_points,
+              static_cast<std::uint32_t>(status));
   kernel_.exit_group(*living, static_cast<std::uint32_t>(status));
   ++changes_;
   return true;

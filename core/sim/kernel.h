@@ -246,6 +246,14 @@ class Kernel {
   // Takes away what keeps the lock from being set: its owner has given it up unseen.
   void break_locks(Task& caller, int fd, const LockArgs& args);
 
+  // --- request.cpp. The caller waits in a read, a write or a wait that would block, or has handed
+  // in asynchronous I/O: `request` says what, all but number, identities and file. Its number.
+  std::uint64_t ask(Task& caller, core::Request request);
+  // Is what it waits for there? What the call returns, and the request is over; kWouldBlock, and it
+  // stays; -EINTR if it is no more, as it was cancelled, whoever has its LWP's number now.
+  // `result`: what a history says came out.
+  long retry(std::uint64_t number, std::optional<long> result = {});
+
   // Does `caller` see a task with this number in its namespace?
   [[nodiscard]] Task* find_task(Task& caller, Nr nr);
 
@@ -275,6 +283,9 @@ class Kernel {
   long signal_process(Task& caller, Process& process, int sig);
   long signal_group(Task& caller, core::Pid* pgrp, int sig);
   long signal_all(Task& caller, int sig);
+
+  long wait_again(Task& caller, const core::Request& request);
+  long transfer_again(const core::Request& request, std::optional<long> result);
 
   core::FdTable& files(Task& caller);
   core::FsContext& fs(Task& caller);

@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "core/sim/kernel.h"
+#include "core/sim/notes.h"
 #include "core/sim/open_flags.h"
 #include "core/sim/walk.h"
 
@@ -27,7 +28,13 @@ long Kernel::install(Task& caller, Ref<File> file, int fd, bool cloexec) {
 }
 
 long Kernel::use(Task& caller, int fd, core::Rights need, Ref<File>* file) {
-  return files(caller).use(fd, need, file);
+  core::FdTable& table = files(caller);
+  if (!caller.process->traces(core::kTraceServers)) return table.use(fd, need, file);
+  const auto before = table.find(fd);
+  const long error = table.use(fd, need, file);
+  if (error == 0 && before && before->state == core::FdState::pending)
+    note_reopen(m_, caller, fd, **file);
+  return error;
 }
 
 namespace {

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "core/sim/kernel.h"
+#include "core/sim/notes.h"
 
 namespace ckpt::sim {
 
@@ -26,6 +27,7 @@ Task* Kernel::find_task(Task& caller, Nr nr) {
 
 void Kernel::stop(Process& process, int sig) {
   if (process.zombie || process.exiting || process.stopped) return;
+  note_stop(m_, process, sig);
   process.stopped = true;
   process.continued = false;
   process.stop_signal = static_cast<std::uint8_t>(sig);
@@ -34,6 +36,7 @@ void Kernel::stop(Process& process, int sig) {
 
 void Kernel::cont(Process& process) {
   if (!process.stopped) return;
+  note_stop(m_, process, 0);
   process.stopped = false;
   process.continued = true;
   process.stop_signal = 0;

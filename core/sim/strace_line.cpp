@@ -58,10 +58,31 @@ struct Cursor {
   }
 };
 
+// `100/102 ` of a trace's line (core/trace.h): the process, and the LWP, which is what strace has.
+// `?` is a number that is not known.
+bool take_actor(Cursor& cursor, LogLine& out) {
+  Cursor at = cursor;
+  std::int64_t numbers[2] = {};
+  for (const char* after : {"/", " "}) {
+    const auto number = at.take("?") ? 0 : at.take_number(kPidMaxLimit);
+    if (!number || !at.take(after)) return false;
+    std::swap(numbers[0], numbers[1]);
+    numbers[1] = *number;
+  }
+  out.process = static_cast<std::int32_t>(numbers[0]);
+  out.pid = static_cast<std::int32_t>(numbers[1]);
+  cursor = at;
+  return true;
+}
+
 // `1234  `, `1234<bash>  `, `[pid  1234<bash>] `. Without one of these nothing is taken.
 void take_prefix(Cursor& cursor, LogLine& out) {
   Cursor at = cursor;
   at.skip_blanks();  // hand-written logs may be indented
+  if (take_actor(at, out)) {
+    cursor = at;
+    return;
+  }
   const bool in_brackets = at.take("[pid ");
   if (in_brackets) at.skip_blanks();
   const auto pid = at.take_number(kPidMaxLimit);

@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "core/sim/kernel.h"
+#include "core/sim/notes.h"
 #include "core/sim/open_flags.h"
 #include "core/sim/walk.h"
 
@@ -33,6 +34,47 @@ void grow(File& file, std::uint64_t end) {
   if (!file.inode) return;
   const std::lock_guard guard(core::names_lock());
   if (file.inode->size) file.inode->size = std::max(*file.inode->size, end);
+}
+
+// A read has taken so many bytes. False: fewer are in flight, and nobody unseen has written `more`.
+bool take(File& file, std::uint64_t bytes, bool more) {
+  if (file.pipe) {
+    if (bytes > file.pipe->in_flight() && !file.pipe->uncertain && !more) return false;
+    file.pipe->read(bytes);
+  } else if (is_regular(file)) {
+    file.offset += bytes;
+  }
+  return true;
+}
+
+// A write has put so many.
+void put(File& file, std::uint64_t bytes, std::string_view data) {
+  if (file.pipe) {
+    (file.out ? file.out : file.pipe)->write(bytes, data);
+  } else if (is_regular(file)) {
+    if (file.flags & kOpenAppend && bytes > 0 && file.inode && file.inode->size)
+      file.offset = *file.inode->size;
+    file.offset += bytes;
+    if (bytes > 0) grow(file, file.offset);
+  }
+}
+
+// How many of `bytes` a read from `offset` on would give now; kWouldBlock if it would wait.
+long readable(const File& file, std::uint64_t bytes, std::uint64_t offset) {
+  if (file.pipe) {
+    const core::Pipe& pipe = *file.pipe;
+    if (bytes > 0 && pipe.in_flight() == 0 && pipe.writers > 0) return kWouldBlock;
+    bytes = std::min(bytes, pipe.in_flight());
+  } else if (is_regular(file) && file.inode && file.inode->size) {
+    const std::uint64_t size = *file.inode->size;
+    bytes = std::min(bytes, size - std::min(size, offset));
+  }
+  return static_cast<long>(bytes);
+}
+
+bool is_broken_pipe(const File& file) {
+  const core::Pipe* pipe = file.out ? file.out.get() : file.pipe.get();
+  return pipe && pipe->readers == 0;
 }
 
 }  // namespace
@@ -71,21 +113,12 @@ long Kernel::transfer(Task& caller, int fd, std::uint64_t bytes, bool is_write,
   Ref<File> used;
   if (const long error = use(caller, fd, is_write ? core::kRightWrite : core::kRightRead, &used))
     return error;
-  File& file = *used;
-  const std::lock_guard guard(file.lock);
-  if (file.pipe) {
-    if (!is_write) {
-      if (bytes > file.pipe->in_flight() && !file.pipe->uncertain && !more) return kWouldBlock;
-      file.pipe->read(bytes);
-    } else {
-      (file.out ? file.out : file.pipe)->write(bytes, data);
-    }
-  } else if (is_regular(file)) {
-    if (is_write && file.flags & kOpenAppend && bytes > 0 && file.inode && file.inode->size)
-      file.offset = *file.inode->size;
-    file.offset += bytes;
-    if (is_write && bytes > 0) grow(file, file.offset);
-  }
+  const std::lock_guard guard(used->lock);
+  if (is_write)
+    put(*used, bytes, data);
+  else if (!take(*used, bytes, more))
+    return kWouldBlock;
+  note_io(m_, caller, fd, bytes, is_write);
   return static_cast<long>(bytes);
 }
 
@@ -94,25 +127,40 @@ long Kernel::read(Task& caller, int fd, std::uint64_t bytes) {
   if (const long error = use(caller, fd, core::kRightRead, &used)) return error;
   const File& file = *used;
   if (is_directory(file)) return -EISDIR;
-  if (file.pipe) {
-    const core::Pipe& pipe = *file.pipe;
-    if (bytes > 0 && pipe.in_flight() == 0 && pipe.writers > 0)
-      return file.flags & kOpenNonblock ? -EAGAIN : kWouldBlock;
-    bytes = std::min(bytes, pipe.in_flight());
-  } else if (is_regular(file) && file.inode && file.inode->size) {
-    const std::uint64_t size = *file.inode->size;
-    bytes = std::min(bytes, size - std::min(size, file.offset));
-  }
-  return transfer(caller, fd, bytes, false);
+  const long there = readable(file, bytes, file.offset);
+  if (there == kWouldBlock) return file.flags & kOpenNonblock ? -EAGAIN : kWouldBlock;
+  return transfer(caller, fd, static_cast<std::uint64_t>(there), false);
 }
 
 long Kernel::write(Task& caller, int fd, std::uint64_t bytes) {
   Ref<File> used;
   if (const long error = use(caller, fd, core::kRightWrite, &used)) return error;
-  const File& file = *used;
-  const core::Pipe* pipe = file.out ? file.out.get() : file.pipe.get();
-  if (pipe && pipe->readers == 0 && bytes > 0) return -EPIPE;
+  if (bytes > 0 && is_broken_pipe(*used)) return -EPIPE;
   return transfer(caller, fd, bytes, true);
+}
+
+// On the file that was meant, whatever has its fd now.
+long Kernel::transfer_again(const core::Request& request, std::optional<long> result) {
+  if (!request.file) return result.value_or(kWouldBlock);
+  File& file = *request.file;
+  const bool is_write =
+      request.kind == format::kRequestWrite || request.kind == format::kRequestAsyncWrite;
+  const std::lock_guard guard(file.lock);
+  if (!result && is_write && is_broken_pipe(file)) return -EPIPE;
+  const bool placed = request.offset >= 0 && !file.pipe;
+  const std::uint64_t offset = placed ? static_cast<std::uint64_t>(request.offset) : file.offset;
+  const long bytes = result     ? *result
+                     : is_write ? static_cast<long>(request.bytes)
+                                : readable(file, request.bytes, offset);
+  if (bytes <= 0) return bytes;
+  const auto moved = static_cast<std::uint64_t>(bytes);
+  if (placed && is_write)
+    grow(file, offset + moved);
+  else if (!placed && is_write)
+    put(file, moved, {});
+  else if (!placed && !take(file, moved, result.has_value()))
+    return kWouldBlock;
+  return bytes;
 }
 
 long Kernel::truncate(Task& caller, std::string_view path, std::int64_t size) {

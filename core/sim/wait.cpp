@@ -95,6 +95,18 @@ long Kernel::wait4(Task& caller, Nr pid, unsigned options, WaitResult* result) {
   return result->pid == core::kNrUnknown ? kUnknownResult : result->pid;
 }
 
+long Kernel::wait_again(Task& caller, const core::Request& request) {
+  const Pid* own = caller.process->pgrp.get();
+  WaitFor what{IdType::all, request.target.get(), request.options};
+  if (request.who == format::kWaitPid) what.type = IdType::pid;
+  if (request.who == format::kWaitGroup) what.type = IdType::pgid;
+  if (request.who == format::kWaitOwnGroup) what = {IdType::pgid, own, request.options};
+  WaitResult result;
+  const long r = do_wait(caller, what, &result);
+  if (r <= 0) return r;
+  return result.pid == core::kNrUnknown ? kUnknownResult : result.pid;
+}
+
 long Kernel::waitid(Task& caller, IdType type, Nr id, unsigned options, WaitResult* result) {
   *result = {};
   if (options & ~kOfWaitid) return -EINVAL;

@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "core/sim/kernel.h"
+#include "core/sim/notes.h"
 #include "core/sim/walk.h"
 
 namespace ckpt::sim {
@@ -57,6 +58,7 @@ long Kernel::start_of_walk(Task& caller, const At& at, Ref<Dentry>* start) {
 }
 
 long Kernel::walk(Task& caller, const At& at, Last how, Place* place) {
+  note_name(m_, caller, at.path);
   if (at.path.empty()) return -ENOENT;
   if (at.path.size() >= kPathMax) return -ENAMETOOLONG;
   Ref<Dentry> hold;

@@ -166,6 +166,19 @@ class ImageBuilder {
     l.table_objref = table;
     sink_.record(RecordType::file_lock, l);
   }
+  // Of a process with one thread.
+  void request(RequestKind kind, std::int32_t pid, std::int32_t fd, std::int32_t file_ref) {
+    Request r{};
+    r.process = r.lwp = pid;
+    r.kind = kind;
+    r.fd = fd;
+    r.file_objref = file_ref;
+    r.offset = -1;
+    sink_.record(RecordType::request, r);
+  }
+  void trace(const std::string& lines) {
+    sink_.record(RecordType::trace, lines.data(), lines.size());
+  }
   void pipe_buf(std::int32_t pipe, std::uint32_t flags, const std::string& bytes,
                 std::uint64_t length = 0) {
     PipeBuf p{};
@@ -199,7 +212,8 @@ class ImageBuilder {
 // own, a zombie, and pipes between the first two.
 inline void small_image(RecordSink& sink) {
   ImageBuilder b(sink);
-  b.head(kModeContainer, kFeatureNestedNs | kFeatureFiles | kFeatureLocks | kFeaturePipes);
+  b.head(kModeContainer,
+         kFeatureNestedNs | kFeatureFiles | kFeatureLocks | kFeaturePipes | kFeatureRequests);
   b.pids({{1}, {7, 1}, {8}});
   using B = ImageBuilder;
   b.tree({B::entry(1, 0, 1, 1, 1), B::entry(2, 1, 2, 1, 1, 1), B::entry(3, 1, 3, 3, 1)});
@@ -225,8 +239,10 @@ inline void small_image(RecordSink& sink) {
 
   b.task("true", kExitZombie, 0x100);
   b.lock(kLockPosix, 10, 19, 9, 6);
+  b.request(kRequestRead, 1, 0, 7);
   b.pipe_buf(8, 0, "go");
   b.pipe_buf(8, kPipeBytesUnknown, {}, 100);
+  b.trace("1/1 1 pipe2([0, 1], 0) = 0\n");
   b.tail();
 }
 

@@ -28,6 +28,7 @@ VIEWS = {
     "json": ["inspect", "--json"],
     "plan": ["restore", "--plan"],
 }
+TRACED = {"exec-by-thread", "requests"}  # whose trace is golden, too
 
 
 def instants():
@@ -54,8 +55,8 @@ def run(args):
 
 def produce(sample, at, image):
     """The files of one instant: suffix -> text. The image is written to `image`."""
-    args = ["dump", "--history", sample, "-o", image] + (["--at", at] if at else [])
-    p = subprocess.run([CKPT, *args], capture_output=True, env=ENV, check=False, timeout=120)
+    args = ["dump", "--history", sample] + (["--at", at] if at else [])
+    p = subprocess.run([CKPT, *args, "-o", image], capture_output=True, env=ENV, check=False, timeout=120)
     said = p.stderr.decode().replace(image, "IMAGE").replace(sample, os.path.basename(sample))
     # The size of the compressed image depends on zstd's version.
     said = re.sub(r", [0-9.]+ (bytes|kB) written to IMAGE", " written to IMAGE", said)
@@ -63,6 +64,9 @@ def produce(sample, at, image):
     if p.returncode == 0:
         files.update((suffix, run([*args, image])) for suffix, args in VIEWS.items())
         files["json"] = json.dumps(json.loads(files["json"]), indent=1) + "\n"
+    if os.path.basename(sample)[:-len(".strace")] in TRACED:
+        with tempfile.TemporaryDirectory() as scratch:
+            files["trace"] = run([*args, "-q", "-o", os.path.join(scratch, "i"), "--trace", "-"])
     return files
 
 
@@ -102,7 +106,7 @@ def compare(name, sample, at, scratch):
 
 def update():
     for path in glob.glob(os.path.join(HERE, "*.*")):
-        if path.rsplit(".", 1)[1] in {*VIEWS, "dump", "ckpt"}:
+        if path.rsplit(".", 1)[1] in {*VIEWS, "dump", "trace", "ckpt"}:
             os.unlink(path)
     for name, sample, at in instants():
         image = os.path.join(HERE, f"{name}.ckpt")

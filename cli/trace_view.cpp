@@ -1,0 +1,71 @@
+// inspect --trace: the trace that an image holds.
+#include <boost/json.hpp>
+#include <charconv>
+
+#include "cli/views.h"
+
+namespace ckpt::cli {
+
+namespace {
+
+// A line taken apart: `# 100/102 17 text`. Numbers that are not known are none.
+struct TraceLine {
+  bool note = false;  // what the kernel did because of it
+  std::optional<std::int64_t> pid, lwp, time;
+  std::string_view text;
+
+  explicit TraceLine(std::string_view line) : text(line) {
+    note = take("# ");
+    pid = number("/");
+    lwp = number(" ");
+    time = number(" ");
+  }
+
+ private:
+  bool take(std::string_view prefix) {
+    if (!text.starts_with(prefix)) return false;
+    text.remove_prefix(prefix.size());
+    return true;
+  }
+  std::optional<std::int64_t> number(std::string_view end) {
+    const std::size_t at = text.find(end);
+    if (at == std::string_view::npos) return {};
+    std::int64_t value = 0;
+    const auto done = std::from_chars(text.data(), text.data() + at, value);
+    const bool whole = done.ec == std::errc() && done.ptr == text.data() + at;
+    text.remove_prefix(at + end.size());
+    return whole ? std::optional(value) : std::nullopt;
+  }
+};
+
+boost::json::value or_null(const std::optional<std::int64_t>& number) {
+  return number ? boost::json::value(*number) : boost::json::value();
+}
+
+}  // namespace
+
+void print_trace(Out& out, const format::Image& image, std::optional<std::int32_t> only,
+                 bool json) {
+  if (json) out << "{\"trace\": [";
+  std::string_view rest = image.trace;
+  for (bool first = true; !rest.empty();) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(line.size() + 1);
+    const TraceLine record(line);
+    if (only && record.pid != *only) continue;
+    if (!json) {
+      out << printable(line) << "\n";
+      continue;
+    }
+    out << (first ? "\n" : ",\n")
+        << boost::json::serialize(boost::json::object{{"time", or_null(record.time)},
+                                                      {"pid", or_null(record.pid)},
+                                                      {"lwp", or_null(record.lwp)},
+                                                      {"note", record.note},
+                                                      {"text", valid_utf8(record.text)}});
+    first = false;
+  }
+  if (json) out << "\n]}\n";
+}
+
+}  // namespace ckpt::cli

@@ -1,0 +1,119 @@
+"""ckpt dump --trace and inspect --trace: who did what, each LWP by itself."""
+
+import os
+import re
+import subprocess
+import time
+import unittest
+
+from harness import SMALL, Case, main
+
+THREADS = """10 execve("./a", ["a"], 0x7ffe) = 0
+10 pipe2([3, 4], 0) = 0
+10 clone(child_stack=0x7f00, flags=CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_SIGHAND|CLONE_THREAD) = 11
+11 clone(child_stack=NULL, flags=SIGCHLD) = 12
+11 read(3,  <unfinished ...>
+10 wait4(-1,  <unfinished ...>
+"""
+
+
+class Traced(Case):
+    def lines(self, name):
+        with open(self.path(name), encoding="utf-8") as f:
+            return f.read().splitlines()
+
+
+class Trace(Traced):
+    def test_replays(self):
+        """[LWP-8] The trace of a history is a history of the same machine, with the same trace."""
+        for log in (SMALL, THREADS):
+            history = self.history(log)
+            self.ok("dump", "--history", history, "-o", "a.ckpt", "--trace", "a.trace")
+            self.ok("dump", "--history", "a.trace", "-o", "b.ckpt", "--trace", "b.trace")
+            self.assertEqual(self.lines("a.trace"), self.lines("b.trace"))
+            self.ok("diff", "a.ckpt", "b.ckpt")
+
+    def test_every_line_has_its_lwp(self):
+        """[LWP-1]"""
+        self.ok("dump", "--history", self.history(THREADS), "-o", "a.ckpt", "--trace", "a.trace")
+        lines = self.lines("a.trace")[2:]
+        self.assertGreater(len(lines), 5)
+        for time, line in enumerate(lines, 1):
+            self.assertRegex(line, rf"^(# )?\d+/\d+ {time} ")
+        self.assertTrue(any(line.startswith("10/11 ") for line in lines))
+
+    def test_in_the_image(self):
+        history = self.history(THREADS)
+        self.ok("dump", "--history", history, "-o", "a.ckpt", "--trace", "a.trace")
+        self.assertEqual(self.ok("inspect", "--trace", "a.ckpt").out.splitlines(),
+                         self.lines("a.trace")[2:])
+        records = self.ok("inspect", "--trace", "--json", "a.ckpt").json["trace"]
+        self.assertEqual([r["time"] for r in records], list(range(1, len(records) + 1)))
+        self.assertIn({"pid": 10, "lwp": 11, "note": False},
+                      [{k: r[k] for k in ("pid", "lwp", "note")} for r in records])
+        of_child = self.ok("inspect", "--trace", "--pid", "12", "a.ckpt").out.splitlines()
+        self.assertTrue(of_child)
+        self.assertTrue(all(re.match(r"(# )?12/", line) for line in of_child))
+        self.ok("verify", "a.ckpt")
+
+    def test_without(self):
+        history = self.history(SMALL)
+        self.ok("dump", "--history", history, "-o", "a.ckpt")
+        self.fails(1, "inspect", "--trace", "a.ckpt", says="dumped without one")
+        self.ok("dump", "--history", history, "-o", "b.ckpt", "--trace", "b.trace")
+        self.ok("diff", "a.ckpt", "b.ckpt")  # a trace is no difference
+
+    def test_places(self):
+        history = self.history(SMALL)
+        done = self.ok("dump", "--history", history, "-o", "a.ckpt", "--trace", "-")
+        self.assertIn("# trace: PID/LWP", done.out)
+        self.fails(2, "dump", "--history", history, "-o", "-", "--trace", "-", says="both")
+        self.fails(1, "dump", "--history", history, "-o", "b.ckpt", "--trace", "no/such/place",
+                   says="cannot write trace")
+        self.assertFalse(os.path.exists(self.path("b.ckpt")))
+        self.fails(2, "dump", "--pid", "1", "--no-memory", "--leave-running", "--trace", "t",
+                   says="--no-memory")
+
+    def test_requests(self):
+        """[LWP-4] Calls in flight are shown."""
+        self.ok("dump", "--history", self.history(THREADS), "-o", "a.ckpt")
+        tree = self.ok("inspect", "a.ckpt").out
+        self.assertIn("[11: read from fd 3]", tree)
+        self.assertIn("[10: wait for any child]", tree)
+        tasks = {t["pid"]: t for t in self.ok("inspect", "--json", "a.ckpt").json["tasks"]}
+        asked = {r["lwp"]: r for r in tasks[10]["requests"]}
+        self.assertEqual((asked[11]["kind"], asked[11]["fd"]), ("read", 3))
+        self.assertEqual((asked[10]["kind"], asked[10]["who"]), ("wait", "any"))
+        self.assertNotIn("requests", tasks[12])
+        restored = self.ok("restore", "--rehearse", "--json", "a.ckpt").json
+        again = {t["pid"]: t.get("requests") for t in restored["tasks"]}
+        self.assertEqual([r["kind"] for r in again[10]], ["read", "wait"])
+
+
+@unittest.skipUnless(os.geteuid() == 0, "needs root")
+class Live(Traced):
+    def test_calls_made_for_ckpt(self):
+        """[LWP-1] Who stopped, and which threads made calls for ckpt."""
+        threads = ("import threading, time; "
+                   "threading.Thread(target=time.sleep, args=(1000,)).start(); time.sleep(1000)")
+        null = subprocess.DEVNULL
+        process = subprocess.Popen(["python3", "-I", "-S", "-c", threads], stdin=null, stdout=null,
+                                   stderr=null, close_fds=True)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        tasks = f"/proc/{process.pid}/task"
+        while len(os.listdir(tasks)) < 2:
+            time.sleep(0.01)
+        self.ok("dump", "--pid", process.pid, "--leave-running", "-o", "a.ckpt",
+                "--trace", "a.trace")
+        lines = self.lines("a.trace")[1:]
+        for tid in os.listdir(tasks):
+            who = rf"{process.pid}/{tid} \d+ "
+            self.assertTrue(any(re.match(who + "--- stopped by", line) for line in lines), tid)
+            self.assertTrue(any(re.match(who + r"sigaltstack\(.*\) = ", line) for line in lines), tid)
+            self.assertTrue(any(re.match(who + r"prctl\(.*\) = ", line) for line in lines), tid)
+        self.assertEqual(self.ok("inspect", "--trace", "a.ckpt").out.splitlines(), lines)
+
+
+if __name__ == "__main__":
+    main()
