@@ -42,9 +42,9 @@ class FrozenTree {
   // Taken while everything was still.
   [[nodiscard]] const TreeSnapshot& snapshot() const { return snapshot_; }
   // The threads of a process, ascending by tid.
-  [[nodiscard]] std::vector<FrozenThread*> threads_of(pid_t pid);
+  [[nodiscard]] std::vector<FrozenThread*> threads_of(const ProcessSnapshot& process);
   // Was the process stopped by job control before?
-  [[nodiscard]] bool was_stopped(pid_t pid) const;
+  [[nodiscard]] bool was_stopped(const ProcessSnapshot& process) const;
 
   // All go on (or stay stopped, if job control had stopped them).
   void thaw();

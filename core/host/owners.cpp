@@ -77,17 +77,22 @@ class Asker {
 
 }  // namespace
 
+// A leader that has exited has no files any more.
+static Descriptor open_process(const ProcessState& s) {
+  const pid_t tid = s.threads.front().tid;
+  return Descriptor(
+      static_cast<int>(::syscall(SYS_pidfd_open, tid, tid == s.snapshot->pid ? 0 : kPidfdThread)));
+}
+
 FileOwners FileOwners::find(const TreeSnapshot& snapshot,
                             const std::vector<ProcessState>& processes) {
   FileOwners out;
   std::set<std::uint32_t> asked;
   for (const ProcessState& s : processes) {
-    // A leader that has exited has no files any more.
-    const pid_t tid = s.threads.front().tid;
-    const Descriptor process(static_cast<int>(
-        ::syscall(SYS_pidfd_open, tid, tid == s.snapshot->pid ? 0 : kPidfdThread)));
+    Descriptor process;
     for (const FdEntry& fd : s.snapshot->fds) {
       if (!asked.insert(fd.file).second) continue;
+      if (process.get() < 0) process = open_process(s);
       const Descriptor file(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd.fd, 0)));
       if (file.get() < 0) continue;
       if (auto owner = Asker(snapshot, s).ask(file.get()))

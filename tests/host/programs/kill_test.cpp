@@ -97,9 +97,8 @@ std::vector<std::pair<std::uint64_t, std::uint64_t>> mappings(pid_t pid) {
 
 Status ask_once(pid_t pid) {
   CKPT_TRY(const auto tree, host::FrozenTree::freeze(pid));
-  CKPT_TRY(host::ProcessState state,
-           host::gather_outside(tree->snapshot().processes.front(), *tree));
-  return host::gather_inside(state);
+  CKPT_TRY(std::vector<host::ProcessState> states, host::gather_outside(*tree));
+  return host::gather_inside(states);
 }
 
 // What a tracer does until it is killed: at the `skip`-th time that it comes to phase `phase`, or
@@ -120,7 +119,7 @@ Status ask_once(pid_t pid) {
 }
 
 void kill_once(const Target& target, int phase) {
-  std::uniform_int_distribution<int> skips(0, target.mode == "multi" ? 12 : 2), delays(200, 9000);
+  std::uniform_int_distribution<int> skips(0, target.mode == "single" ? 2 : 12), delays(200, 9000);
   const int skip = skips(g_random);
   const pid_t child = fork();
   if (child == 0) ask_forever(target.pid, phase, skip);
@@ -194,7 +193,8 @@ int main(int argc, char** argv) {
   if (argc != 3) return 2;
   const int kills = std::atoi(argv[2]);
   leave_in_peace(argv[1]);
-  torment(argv[1], "single", kills / 2);
-  torment(argv[1], "multi", kills - kills / 2);
+  torment(argv[1], "single", kills / 3);
+  torment(argv[1], "multi", kills / 3);
+  torment(argv[1], "family", kills - kills / 3 * 2);
   return 0;
 }
