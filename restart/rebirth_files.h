@@ -44,6 +44,7 @@ class OpenedFiles {
 
  private:
   Result<int> hold(int fd, const std::string& what);
+  Result<int> to_map(const std::string& path, bool writable);
   void drop(int fd);
   Result<int> open_path(const format::ImageFile& file);
   Result<int> open_terminal(const format::ImageFile& file);
