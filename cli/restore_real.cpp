@@ -10,6 +10,7 @@
 #include <span>
 
 #include "cli/terminal.h"
+#include "core/host/signal_set.h"
 #include "restart/host_executor_rebirth.h"
 #include "restart/planner.h"
 #include "restart/rootless.h"
@@ -23,15 +24,13 @@ namespace {
 constexpr int kPassedOn[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
                              SIGUSR2, SIGALRM, SIGCONT, SIGWINCH};
 
-}  // namespace
-
 // They stay pending until somebody takes them.
 void hold_back(std::span<const int> signals) {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int signal : signals) sigaddset(&set, signal);
+  const sigset_t set = host::signal_set(signals);
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
+
+}  // namespace
 
 restart::HostOptions::Place place_of(const Arguments& a) {
   return a.has("here") ? Place::here : a.has("no-pids") ? Place::new_numbers : Place::own_namespace;

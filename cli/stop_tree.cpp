@@ -12,6 +12,7 @@
 
 #include "core/host/proc_fs.h"
 #include "core/host/proc_text.h"
+#include "core/host/signal_set.h"
 #include "core/host/snapshot.h"
 
 namespace ckpt::cli {
@@ -139,9 +140,7 @@ Status StoppedTree::stop_at_a_glance(pid_t root) {
 }
 
 Status StoppedTree::stop(pid_t root) {
-  sigset_t ends;
-  sigemptyset(&ends);
-  for (const int sig : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&ends, sig);
+  const sigset_t ends = host::signal_set({SIGINT, SIGTERM, SIGHUP});
   sigprocmask(SIG_BLOCK, &ends, &mask_);
   blocked_ = true;
   for (int round = 0; round < kRounds; ++round) {

@@ -9,6 +9,8 @@
 #include <cstring>
 #include <utility>
 
+#include "core/host/signal_set.h"
+
 namespace ckpt::cli {
 
 bool is_shell_job(const format::Image& image, const restart::Forest& forest) {
@@ -39,9 +41,8 @@ Terminal::~Terminal() {
 
 // From the background both calls send SIGTTOU to the caller unless that is blocked.
 void Terminal::make_foreground(pid_t group, const termios* settings) const {
-  sigset_t set, before;
-  sigemptyset(&set);
-  sigaddset(&set, SIGTTOU);
+  const sigset_t set = host::signal_set({SIGTTOU});
+  sigset_t before;
   ::pthread_sigmask(SIG_BLOCK, &set, &before);
   ::tcsetpgrp(fd_, group);
   if (settings) ::tcsetattr(fd_, TCSADRAIN, settings);

@@ -5,15 +5,21 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
+#include <vector>
 
+#include "core/host/maps_text.h"
+#include "core/host/proc_fs.h"
+#include "core/host/signal_set.h"
 #include "restart/host_executor_parts.h"
 #include "restart/host_executor_raw.h"
 #include "restart/print_plan.h"
@@ -25,6 +31,7 @@ using real::Stage;
 
 namespace {
 
+constexpr std::uint64_t kPage = 4096;
 constexpr const char* kFailed = "the restore failed, and what it had made is gone";
 
 const char* hint_for(int error, Op op) {
@@ -49,8 +56,59 @@ const char* hint_for(int error, Op op) {
   }
 }
 
+// While it lives, a fork has of this program's memory only what the tasks of a restore use: its own
+// code and data, the stack, what belongs to the thread, and what is shared. Of all the rest each
+// task would get its mappings and page tables from its parent, only to throw them away.
+class SlimForks {
+ public:
+  // And the addresses of the gifts.
+  SlimForks(std::uint64_t gifts, std::uint64_t gifts_size) {
+    const auto text = host::ProcFs("/proc").read("self/maps");
+    const auto maps = text ? host::parse_smaps(*text) : text.error();
+    if (!maps) return;  // forks are slower then
+    const auto program = std::find_if(maps->begin(), maps->end(), [](const host::Mapping& m) {
+      return holds(m, reinterpret_cast<std::uint64_t>(&real::restorer));
+    });
+    if (program == maps->end()) return;
+    const auto thread = reinterpret_cast<std::uint64_t>(__builtin_thread_pointer());
+    const auto stack = reinterpret_cast<std::uint64_t>(__builtin_frame_address(0));
+    std::uint64_t data_end = 0;  // .bss follows without a name
+    for (const host::Mapping& m : *maps) {
+      const bool own = m.ino == program->ino || m.start == data_end;
+      if (m.ino == program->ino) data_end = m.end;
+      if (m.start - gifts < gifts_size) continue;
+      if (own || m.shared || m.is_kernels() || holds(m, stack)) continue;
+      add(m.start, std::min(m.end, thread - kThread));
+      add(std::max(m.start, thread + kThread), m.end);
+    }
+    for (const auto& [begin, size] : left_out_) advise(begin, size, MADV_DONTFORK);
+  }
+  ~SlimForks() {
+    for (const auto& [begin, size] : left_out_) advise(begin, size, MADV_DOFORK);
+  }
+  SlimForks(const SlimForks&) = delete;
+  SlimForks& operator=(const SlimForks&) = delete;
+
+ private:
+  static constexpr std::uint64_t kThread = 1 << 16;  // around the thread pointer, in bytes
+
+  static bool holds(const host::Mapping& m, std::uint64_t address) {
+    return address - m.start < m.end - m.start;
+  }
+  void add(std::uint64_t begin, std::uint64_t end) {
+    begin = (begin + kPage - 1) & ~(kPage - 1);
+    end &= ~(kPage - 1);
+    if (begin < end) left_out_.emplace_back(begin, end - begin);
+  }
+  static void advise(std::uint64_t begin, std::uint64_t size, int advice) {
+    static_cast<void>(::madvise(reinterpret_cast<void*>(begin), size, advice));
+  }
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> left_out_;  // address, bytes
+};
+
 // The restorer, with its pidfd; all signals wait in it.
 long make_restorer(Shared& s, int* pidfd) {
+  const SlimForks slim(s.gifts_begin, s.gifts_size);
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, &before);
@@ -185,9 +243,8 @@ Status HostTree::commit(bool detach) {
 }
 
 Result<int> HostTree::wait(std::span<const int> forwarded, const std::function<void()>& on_stop) {
-  sigset_t set, before;
-  sigemptyset(&set);
-  for (const int signal : forwarded) sigaddset(&set, signal);
+  const sigset_t set = host::signal_set(forwarded);
+  sigset_t before;
   pthread_sigmask(SIG_BLOCK, &set, &before);
   const int signals = ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   const auto done = [&](Result<int> result) {

@@ -47,9 +47,10 @@ struct HostOptions {
   // Who is in the session that is outside in the image stays in the supervisor's, and so has its
   // terminal.
   bool keep_session = false;
-  // What each living process calls when its place is right: in that process, a fork of this one, so
-  // only async-signal-safe things may happen. It does not return. Null: all tasks sleep. If there
-  // is one, the threads are its business, and whatever a thread does by itself.
+  // What each living process calls when its place is right: in that process, a fork of this one
+  // that has its code, its stack and its shared memory, and no heap. Only system calls may happen.
+  // It does not return. Null: all tasks sleep. If there is one, the threads are its business, and
+  // whatever a thread does by itself.
   void (*become)(const void* context, std::size_t task) = nullptr;
   const void* context = nullptr;
   // Descriptors below this one are closed before `become`.

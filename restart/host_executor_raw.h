@@ -60,6 +60,11 @@ CKPT_RAW inline long call_thread(void* clone_args, long size, void (*run)(void*,
   return result;
 }
 
+// As a set of signals.
+constexpr std::uint64_t set_of(int signal) {
+  return std::uint64_t{1} << (signal - 1);
+}
+
 // Words that tasks share. No std::atomic, which a sanitizer would instrument.
 CKPT_RAW inline std::uint32_t load(const std::uint32_t& word) {
   return __atomic_load_n(&word, __ATOMIC_ACQUIRE);

@@ -9,10 +9,6 @@ namespace ckpt::restart {
 
 namespace {
 
-void become(const void* rebirth, std::size_t task) {
-  static_cast<const Rebirth*>(rebirth)->become(task);
-}
-
 // Has one of them come to its end on the way? It says so itself, unless it was killed.
 Status check_tasks(const format::Image& image, const Forest& forest, const Rebirth& rebirth,
                    const HostTree& tree) {
@@ -54,8 +50,8 @@ Result<HostTree> restore_processes(const format::Image& image, const Plan& plan,
   HostOptions options;
   options.place = real.place;
   options.keep_session = real.keep_session;
-  options.become = become;
-  options.context = &rebirth;
+  options.become = Rebirth::become;
+  options.context = rebirth.context();
   options.keep_fds_from = rebirth.first_own_fd();
   options.gifts = rebirth.gifts();
   CKPT_TRY(HostTree tree, carry_out(image, plan, options));

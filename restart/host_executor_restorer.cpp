@@ -24,9 +24,6 @@ namespace ckpt::restart::real {
 namespace {
 
 constexpr std::uint64_t kAllSignals = ~std::uint64_t{0};
-constexpr std::uint64_t set_of(int signal) {
-  return std::uint64_t{1} << (signal - 1);
-}
 
 CKPT_RAW void say(const Shared& s, char what) {
   call(SYS_sendto, s.socket, address(&what), 1, MSG_NOSIGNAL);
@@ -91,12 +88,16 @@ CKPT_RAW bool await_arrivals(Shared& s) {
   if (!await_turn(s, kRestorer, s.nr_steps)) return false;
   store(s.settled, 1);
   wake(s.settled);
-  for (;;) {
+  std::uint32_t last = 0;
+  for (unsigned idle = 0;;) {
     const std::uint32_t n = load(s.arrived);
     if (load(s.failed)) return false;
     if (n == s.expected) return true;
-    if (wait_word(s.arrived, n, 250) != -ETIMEDOUT) continue;
+    if (wait_word(s.arrived, n, kPatience) != -ETIMEDOUT) continue;
     if (abandoned(s)) return fail(s, Stage::abandoned, s.nr_steps, -ECANCELED), false;
+    idle = n == last ? idle + 1 : 0;
+    last = n;
+    if (idle == kMaxIdle) return fail(s, Stage::stalled, s.nr_steps, -ETIMEDOUT), false;
   }
 }
 

@@ -12,6 +12,8 @@
 
 namespace ckpt::restart::real {
 
+constexpr long kPatience = 250;     // milliseconds, after which a sleeper looks around
+constexpr unsigned kMaxIdle = 120;  // times, after which a restore is given up
 constexpr std::uint32_t kNone = 0xffffffff;
 constexpr std::uint32_t kRestorer = 0;  // index in actors; tasks of the image follow, then ghosts
 

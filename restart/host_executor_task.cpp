@@ -22,8 +22,6 @@ namespace ckpt::restart::real {
 
 namespace {
 
-constexpr long kPatience = 250;        // milliseconds, after which a sleeper looks around
-constexpr unsigned kMaxIdle = 120;     // times, after which a restore is given up
 constexpr long kStackBytes = 1 << 15;  // of a thread
 
 [[noreturn]] CKPT_RAW void leave() {
@@ -248,8 +246,17 @@ CKPT_RAW void await_exits(Shared& s) {
   }
 }
 
+// As a restored task expects it. Who exits has done so.
+CKPT_RAW void heed_exit_signals(const Shared& s) {
+  const std::uint64_t action[4] = {};  // SIG_DFL
+  for (int signal = 1; s.exit_signals != 0 && signal <= 64; ++signal)
+    if (s.exit_signals & set_of(signal))
+      call(SYS_rt_sigaction, signal, address(action), 0, sizeof s.exit_signals);
+}
+
 [[noreturn]] CKPT_RAW void arrive(Shared& s, ActorCell& me) {
   if (s.awaits_exits) await_exits(s);
+  heed_exit_signals(s);
   if (me.pdeath_signal != 0) call(SYS_prctl, PR_SET_PDEATHSIG, me.pdeath_signal);
   if (s.keep_fds_from > 0) call(SYS_close_range, 0, s.keep_fds_from - 1, CLOSE_RANGE_UNSHARE);
   if (add(s.arrived, 1) == s.expected) wake(s.arrived);

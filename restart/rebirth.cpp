@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,9 +24,7 @@ struct Rebirth::Impl {
   Arena arena;  // directly behind the region
   OpenedFiles files;
   RebirthWords* words = nullptr;
-  std::vector<host::StubReport*> reports;    // by task; null for those that are no leader
-  std::vector<std::uint64_t> programs;       // likewise: the first entry
-  std::vector<std::vector<StepName>> names;  // likewise
+  std::vector<std::vector<StepName>> names;  // by task; empty for those that are no leader
   std::vector<std::string> who;              // likewise: "100 (sh)"
   std::vector<std::size_t> with_threads;     // leaders of several threads that run
   // Leaders of processes that are stopped, with what each is to be; in tree order.
@@ -38,7 +35,6 @@ struct Rebirth::Impl {
   };
   std::vector<Stopped> stopped;
   std::size_t silent = 0;  // processes that run, and are not told of stops until settle()
-  std::uint64_t code = 0;
   std::size_t tasks = 0;
   int first_fd = 0;
   int pages_fd = -1;  // PageStore's, as ours
@@ -119,16 +115,12 @@ int highest_fd(const format::Image& image) {
   return highest;
 }
 
-// As many descriptors as this process may have.
 Status raise_limit(int least) {
-  rlimit limit{};
-  ::getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-  if (limit.rlim_cur > static_cast<rlim_t>(least)) return {};
+  const std::uint64_t limit = host::raise_descriptor_limit();
+  if (limit > static_cast<std::uint64_t>(least)) return {};
   return cannot("cannot restore",
                 "the image uses descriptor " + std::to_string(least) + ", but the limit here is " +
-                    std::to_string(limit.rlim_cur),
+                    std::to_string(limit),
                 "raise it: ulimit -Hn", EMFILE);
 }
 
@@ -163,7 +155,7 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   const int first_fd = highest_fd(image) + 1;
   CKPT_CHECK(raise_limit(first_fd + 16));
   auto impl = std::make_unique<Impl>(
-      Impl{{}, {}, OpenedFiles(first_fd), nullptr, {}, {}, {}, {}, {}, {}, 0, 0, 0, first_fd, -1});
+      Impl{{}, {}, OpenedFiles(first_fd), nullptr, {}, {}, {}, {}, 0, 0, first_fd, -1});
   if (options.plan) impl->arena = Arena(image, forest, *options.plan, pages);
   const std::uint64_t size = region_size(image, pages, impl->arena);
   CKPT_TRY(const std::uint64_t hole, find_hole(image, size + impl->arena.size()));
@@ -177,7 +169,7 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   impl->region.take(kPage, kPage);
   if (::mprotect(at, kPage, PROT_READ | PROT_EXEC) != 0)
     return cannot("cannot prepare the restore", "no memory to be executed", {}, errno);
-  impl->code = SharedRegion::address(at);
+  impl->words->code = SharedRegion::address(at);
 
   CKPT_CHECK(impl->files.open_files(image, pages));
   CKPT_TRY(const int pages_fd, impl->files.adopt(pages.fd()));
@@ -196,13 +188,28 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   const ImageIndex index(image);
   Inherited inherited = Inherited::read();
   if (options.groups) inherited.groups = *options.groups;
-  CompileContext context{image,        forest,      pages,       options,      index,
-                         inherited,    impl->files, shared_fds,  epolls,       owned,
-                         locked,       spaces,      proc_mounts, impl->region, impl->arena,
-                         *impl->words, first_fd,    pages_fd,    impl->code};
+  CompileContext context{image,
+                         forest,
+                         pages,
+                         options,
+                         index,
+                         inherited,
+                         impl->files,
+                         shared_fds,
+                         epolls,
+                         owned,
+                         locked,
+                         spaces,
+                         proc_mounts,
+                         impl->region,
+                         impl->arena,
+                         *impl->words,
+                         first_fd,
+                         pages_fd,
+                         xstate_size(image.process.platform)};
   const std::size_t n = image.tree.size();
-  impl->reports.resize(n);
-  impl->programs.resize(n);
+  auto* const newborns = impl->words->newborns =
+      static_cast<Newborn*>(impl->region.take(n * sizeof(Newborn)));
   impl->names.resize(n);
   impl->who.resize(n);
   for (std::size_t i = 0; i < n; ++i) {
@@ -212,11 +219,10 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
     impl->who[i] = task_text(image, forest, i);
     ProcessCompiler compiler(context, i);
     CKPT_TRY(Program program, compiler.compile());
-    impl->reports[i] = impl->region.make<host::StubReport>();
-    impl->programs[i] = program.finish(impl->region);
+    newborns[i] = {program.finish(impl->region), impl->region.make<host::StubReport>()};
     impl->names[i] = program.take_names();
     if (compiler.stopped())
-      impl->add_stopped(compiler, i, program.parts_at(impl->programs[i]));
+      impl->add_stopped(compiler, i, program.parts_at(newborns[i].program));
     else if (compiler.awaits_stops())
       ++impl->silent;
     if (threads && !compiler.stopped()) impl->with_threads.push_back(i);
@@ -234,17 +240,23 @@ Rebirth::Rebirth(Rebirth&&) noexcept = default;
 Rebirth& Rebirth::operator=(Rebirth&&) noexcept = default;
 Rebirth::~Rebirth() = default;
 
-void Rebirth::become(std::size_t task) const noexcept {
-  register std::uint64_t first asm("r12") = impl_->programs[task];
-  register host::StubReport* report asm("r14") = impl_->reports[task];
-  register std::uint64_t base asm("r15") = impl_->programs[task];
-  const std::uint64_t code = impl_->code;
+const void* Rebirth::context() const noexcept {
+  return impl_->words;
+}
+
+void Rebirth::become(const void* context, std::size_t task) noexcept {
+  const auto& words = *static_cast<const RebirthWords*>(context);
+  register std::uint64_t first asm("r12") = words.newborns[task].program;
+  register host::StubReport* report asm("r14") = words.newborns[task].report;
+  register std::uint64_t base asm("r15") = words.newborns[task].program;
+  const std::uint64_t code = words.code;
   asm volatile("jmp *%0" : : "r"(code), "r"(first), "r"(report), "r"(base) : "memory");
   __builtin_unreachable();
 }
 
 Rebirth::Report Rebirth::report(std::size_t task) const noexcept {
-  const auto* const r = static_cast<const volatile host::StubReport*>(impl_->reports[task]);
+  const auto* const r =
+      static_cast<const volatile host::StubReport*>(impl_->words->newborns[task].report);
   if (!r) return {};
   Report out;
   out.state = static_cast<State>(r->state);
@@ -299,7 +311,7 @@ void Rebirth::Impl::add_stopped(const ProcessCompiler& compiler, std::size_t lea
                                 const std::vector<std::pair<std::uint64_t, std::size_t>>& parts) {
   Stopped s;
   s.leader = leader;
-  s.places.emplace_back(programs[leader], compiler.place(leader));
+  s.places.emplace_back(words->newborns[leader].program, compiler.place(leader));
   for (const auto& [entry, i] : parts)
     s.places.emplace_back(entry, compiler.place(compiler.tasks()[i]));
   if (compiler.awaits_stops()) s.child_action = compiler.child_action();

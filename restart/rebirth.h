@@ -71,10 +71,12 @@ class Rebirth {
   static bool possible(const format::Image& image);
 
   // In the task that is to be the process with leader `task` (an index in image.tree; no zombie).
-  // The task is single-threaded, has made its children, and shares no memory with anyone (no
-  // CLONE_VM). Only async-signal-safe things happen. Never returns: on failure the task reports and
-  // exits with status 125.
-  [[noreturn]] void become(std::size_t task) const noexcept;
+  // The task is single-threaded, has made its children, shares no memory with anyone (no CLONE_VM),
+  // and all its dispositions are the default. Of the supervisor's memory it needs what is shared
+  // alone, where `context` is, too. Never returns: on failure the task reports and exits with
+  // status 125.
+  [[noreturn]] static void become(const void* context, std::size_t task) noexcept;
+  [[nodiscard]] const void* context() const noexcept;
 
   // What the tasks are to bring while the plan is carried out.
   [[nodiscard]] Gifts gifts() const noexcept;

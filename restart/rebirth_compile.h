@@ -19,13 +19,21 @@
 
 namespace ckpt::restart {
 
+// What a task is to run.
+struct Newborn {
+  std::uint64_t program = 0;           // the first entry
+  host::StubReport* report = nullptr;  // null for those that are no leader
+};
+
 // What all tasks share while they are reborn; at the region's beginning.
 struct RebirthWords {
   // 1: who is to be stopped is, and parents may be told of stops again; 2: go on.
   std::uint32_t gate = 0;
   // Tasks that have come to the gate, and then parents that may be told; counts up.
   std::uint32_t ready = 0;
-  std::uint32_t pad[14] = {};
+  std::uint64_t code = 0;       // of the stub
+  Newborn* newborns = nullptr;  // by task
+  std::uint32_t pad[10] = {};
 };
 
 // Objects of an image by objref.
@@ -72,10 +80,13 @@ struct CompileContext {
   SharedRegion& region;
   const Arena& arena;
   RebirthWords& words;
-  int first_fd;        // descriptors of ours begin here
-  int pages_fd;        // PageStore's, as ours
-  std::uint64_t code;  // of the stub
+  int first_fd;             // descriptors of ours begin here
+  int pages_fd;             // PageStore's, as ours
+  std::size_t xstate_size;  // bytes of the image's register sets, as this processor keeps them
 };
+
+// What CompileContext::xstate_size is to be.
+std::size_t xstate_size(const format::Platform& platform);
 
 // One process.
 class ProcessCompiler {
@@ -86,8 +97,8 @@ class ProcessCompiler {
   [[nodiscard]] bool stopped() const;
   // Its children are to be stopped, and tell it so: it must not notice.
   [[nodiscard]] bool awaits_stops() const;
-  // Where its own disposition of SIGCHLD lies; after compile().
-  [[nodiscard]] std::uint64_t child_action() const;
+  // Where its own disposition of SIGCHLD lies; after compile(), of one that awaits stops.
+  [[nodiscard]] std::uint64_t child_action() const { return child_action_; }
   // For a process that is stopped.
   [[nodiscard]] host::ThreadPlace place(std::size_t task) const;
 
@@ -151,7 +162,7 @@ class ProcessCompiler {
   const Arena::Share* const share_;  // null: it shares no memory copy-on-write
   const format::ImageSighand& sighand_;
   const format::ImageSignal& signal_;
-  std::uint64_t actions_ = 0;  // the dispositions
+  std::uint64_t child_action_ = 0;
   Program p_;
 };
 

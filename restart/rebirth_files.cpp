@@ -252,20 +252,24 @@ Status OpenedFiles::open_files(const format::Image& image, const PageStore& page
   return finish_unnamed_files(image);
 }
 
+// Once for all processes: each of them begins with a copy of the table of descriptors.
+Result<int> OpenedFiles::to_map(const std::string& path, bool writable) {
+  const auto found = mapped_.find({path, writable});
+  if (found != mapped_.end()) return found->second;
+  const int access = writable ? O_RDWR : O_RDONLY;
+  CKPT_TRY(const int fd,
+           hold(::open(path.c_str(), access | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC), path));
+  mapped_[{path, writable}] = fd;
+  return fd;
+}
+
 Result<int> OpenedFiles::mapped(const format::ImageVma& v) {
   const bool writable =
       v.vma.vma_type == format::kVmaShmFile &&
       ((v.vma.vm_page_prot & PROT_WRITE) != 0 || (v.vma.vm_flags & format::kVmaMayWrite) != 0);
   if (const auto unnamed = unnamed_.find(v.vma.ino_objref); unnamed != unnamed_.end())
     return writable ? unnamed->second.second : unnamed->second.first;
-  const auto found = mapped_.find({v.path, writable});
-  int fd = found == mapped_.end() ? -1 : found->second;
-  if (fd < 0) {
-    CKPT_TRY(fd, hold(::open(v.path.c_str(),
-                             (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC),
-                      v.path));
-    mapped_[{v.path, writable}] = fd;
-  }
+  CKPT_TRY(const int fd, to_map(v.path, writable));
   struct stat st {};
   if (::fstat(fd, &st) != 0) return cannot_open(v.path, std::strerror(errno), errno);
   if (!S_ISREG(st.st_mode) || st.st_dev != v.vma.dev || st.st_ino != v.vma.ino)
@@ -278,7 +282,7 @@ Result<int> OpenedFiles::mapped(const format::ImageVma& v) {
 }
 
 Result<int> OpenedFiles::executable(const format::ImageMm& mm) {
-  CKPT_TRY(const int fd, hold(::open(mm.exe.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC), mm.exe));
+  CKPT_TRY(const int fd, to_map(mm.exe, false));
   struct stat st {};
   if (::fstat(fd, &st) != 0 || st.st_dev != mm.mm.exe_dev || st.st_ino != mm.mm.exe_ino)
     return cannot_open(mm.exe, "the executable is another file now", ESTALE);

@@ -55,6 +55,7 @@ class OpenedFiles {
 
  private:
   Result<int> hold(int fd, const std::string& what);
+  Result<int> to_map(const std::string& path, bool writable);
   void drop(int fd);
   Result<int> open_file(const ContentsIndex& index, const format::ImageFile& file);
   static Result<host::Descriptor> look_up(const format::ImageFile& file);

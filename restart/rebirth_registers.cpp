@@ -42,8 +42,18 @@ constexpr std::size_t kSoftwareBytes = 464;
 constexpr std::uint32_t kMagic1 = 0x46505853, kMagic2 = 0x46505845;
 constexpr std::uint64_t kTiles = 3ULL << 17;  // AMX: needs a permission, and is never in an image
 
-// Bytes of an XSAVE area in its standard form with these features.
-std::size_t area_size(std::uint64_t features) {
+user_regs_struct registers_of(const format::Cpu& cpu) {
+  user_regs_struct regs;
+  static_assert(sizeof regs == sizeof cpu);
+  std::memcpy(&regs, &cpu, sizeof regs);
+  return regs;
+}
+
+}  // namespace
+
+// Of an XSAVE area in its standard form. To ask the processor takes long where it is a virtual one.
+std::size_t xstate_size(const format::Platform& platform) {
+  const std::uint64_t features = platform.xstate_features & ~kTiles;
   std::size_t size = format::kMinXstate;
   for (unsigned i = 2; i < 63; ++i) {
     unsigned a = 0, b = 0, c = 0, d = 0;
@@ -54,20 +64,11 @@ std::size_t area_size(std::uint64_t features) {
   return size;
 }
 
-user_regs_struct registers_of(const format::Cpu& cpu) {
-  user_regs_struct regs;
-  static_assert(sizeof regs == sizeof cpu);
-  std::memcpy(&regs, &cpu, sizeof regs);
-  return regs;
-}
-
-}  // namespace
-
 std::uint64_t ProcessCompiler::signal_frame(std::size_t task, const user_regs_struct& regs,
                                             std::uint64_t mask) {
   const format::ImageThread& t = c_.image.process.threads[task];
   const std::uint64_t features = c_.image.process.platform.xstate_features & ~kTiles;
-  const std::size_t size = std::min(area_size(features), t.xstate.size());
+  const std::size_t size = std::min(c_.xstate_size, t.xstate.size());
   auto* const area = static_cast<std::byte*>(c_.region.take(size + sizeof kMagic2, 64));
   std::memcpy(area, t.xstate.data(), size);
   const SoftwareBytes software{kMagic1,

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstring>
 
 #include "restart/rebirth_compile.h"
 
@@ -47,21 +48,21 @@ void ProcessCompiler::write_file(const char* what, const char* path, const std::
 }
 
 void ProcessCompiler::dispositions() {
-  actions_ =
-      c_.region.put(sighand_.actions.data(), sighand_.actions.size() * sizeof(format::Sigaction));
-  for (std::uint64_t s = 1; s <= format::kSignals; ++s)
-    if (s != SIGKILL && s != SIGSTOP)
-      p_.call("set the disposition of signal", SYS_rt_sigaction,
-              {s, actions_ + (s - 1) * sizeof(format::Sigaction), 0, 8}, host::kStubMust, s);
+  const auto set = [&](std::uint64_t signal, const format::Sigaction& action) {
+    p_.call("set the disposition of signal", SYS_rt_sigaction,
+            {signal, c_.region.put(&action, sizeof action), 0, 8}, host::kStubMust, signal);
+  };
+  static const format::Sigaction kDefault{};
+  for (std::uint64_t s = 1; s <= format::kSignals; ++s) {
+    const format::Sigaction& action = sighand_.actions[s - 1];
+    if (s != SIGKILL && s != SIGSTOP && std::memcmp(&action, &kDefault, sizeof action) != 0)
+      set(s, action);
+  }
   if (!awaits_stops()) return;
   format::Sigaction silent = sighand_.actions[SIGCHLD - 1];
+  child_action_ = c_.region.put(&silent, sizeof silent);
   silent.flags = silent.flags | SA_NOCLDSTOP;
-  p_.call("set the disposition of signal", SYS_rt_sigaction,
-          {SIGCHLD, c_.region.put(&silent, sizeof silent), 0, 8}, host::kStubMust, SIGCHLD);
-}
-
-std::uint64_t ProcessCompiler::child_action() const {
-  return actions_ + (SIGCHLD - 1) * sizeof(format::Sigaction);
+  set(SIGCHLD, silent);
 }
 
 Status ProcessCompiler::limits() {
@@ -289,7 +290,7 @@ void ProcessCompiler::arrive(std::size_t task) {
   tell();
   p_.call("wait", host::kStubWait, {gate, 0}, 0);
   if (task == first_ && awaits_stops()) {
-    p_.call("set the disposition of signal", SYS_rt_sigaction, {SIGCHLD, child_action(), 0, 8},
+    p_.call("set the disposition of signal", SYS_rt_sigaction, {SIGCHLD, child_action_, 0, 8},
             host::kStubMust, SIGCHLD);
     tell();
   }

@@ -68,11 +68,14 @@ Result<std::unique_ptr<Bodies>> Bodies::gather(FrozenTree& tree, const GatherOpt
 
 // From outside first: what stands in the way is known before any process is asked to do anything.
 Status Bodies::gather_all(const GatherOptions& options) {
-  for (const ProcessSnapshot& p : tree_.snapshot().processes) {
-    if (p.state == ProcState::zombie) continue;
-    CKPT_TRY(ProcessState state, gather_outside(p, tree_));
-    for (const ThreadState& t : state.threads) process_of_[t.tid] = processes_.size();
-    processes_.push_back(std::move(state));
+  raise_descriptor_limit();  // the memory of each process stays open
+  CKPT_TRY(processes_, gather_outside(tree_));
+  if (processes_.empty())
+    return cannot("cannot checkpoint the processes", "all of them have ended",
+                  "their parent has to wait for them; --no-memory takes an image of zombies",
+                  ESRCH);
+  for (std::size_t i = 0; i < processes_.size(); ++i) {
+    for (const ThreadState& t : processes_[i].threads) process_of_[t.tid] = i;
     anchors_.push_back({new Anchor, new Anchor, new Anchor});
   }
   if (processes_.empty())
@@ -86,7 +89,7 @@ Status Bodies::gather_all(const GatherOptions& options) {
   spaces_ = find_spaces(tree_.snapshot(), processes_, obstacles_);
   if (!obstacles_.empty()) return {};
   for (const auto& [key, file] : contents_of_files_.unnamed.all()) inodes_[key];
-  for (ProcessState& s : processes_) CKPT_CHECK(gather_inside(s));
+  CKPT_CHECK(gather_inside(processes_));
   obstacles_ = find_inner_obstacles(processes_);
   return {};
 }
@@ -97,11 +100,12 @@ Status Bodies::complete(core::Process& root) {
     for (const core::Task& task : p.threads) pids_[task.pid->nr_at(0)] = task.pid;
     const auto found = process_of_.find(p.living_thread() ? p.living_thread()->pid->nr_at(0) : 0);
     if (found == process_of_.end()) return;
-    pid_namespaces_[processes_[found->second].snapshot->ns.pid] = p.ns();
-    p.stopped = tree_.was_stopped(p.tgid->nr_at(0)) || processes_[found->second].stops;
-    p.subreaper = processes_[found->second].subreaper ? core::Tri::yes : core::Tri::no;
+    const ProcessState& state = processes_[found->second];
+    pid_namespaces_[state.snapshot->ns.pid] = p.ns();
+    p.stopped = tree_.was_stopped(*state.snapshot) || state.stops;
+    p.subreaper = state.subreaper ? core::Tri::yes : core::Tri::no;
     if (!p.files) return;
-    for (const core::Fd& fd : p.files->fds()) note_file(fd, processes_[found->second]);
+    for (const core::Fd& fd : p.files->fds()) note_file(fd, state);
   });
   for (PipeEnd& end : pipes_) CKPT_CHECK(read_pipe(end));
   return {};

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "core/host/in_parts.h"
 #include "core/host/reading.h"
 
 namespace ckpt::host {
@@ -181,9 +182,11 @@ void infer(std::size_t i, const std::unordered_map<pid_t, std::size_t>& index,
 
 Status read_details(const ProcFs& proc, Reading& reading) {
   reading.open_files.resize(reading.processes.size());
-  for (std::size_t i = 0; i < reading.processes.size(); ++i)
-    CKPT_CHECK(DetailReader(proc, reading.processes[i], reading.open_files[i]).run());
-  return {};
+  return in_parts(reading.processes.size(), [&](std::size_t begin, std::size_t end) -> Status {
+    for (std::size_t i = begin; i < end; ++i)
+      CKPT_CHECK(DetailReader(proc, reading.processes[i], reading.open_files[i]).run());
+    return {};
+  });
 }
 
 void find_namespaces(const ProcFs& proc, TreeSnapshot& out) {

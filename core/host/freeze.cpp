@@ -9,6 +9,7 @@
 #include <csignal>
 #include <ctime>
 #include <set>
+#include <unordered_map>
 
 #include "core/host/proc_fs.h"
 #include "core/host/reading.h"
@@ -125,22 +126,24 @@ FrozenTree::~FrozenTree() {
   thaw();
 }
 
-// Rounds of looking and seizing, until a look shows nothing that is not ours. A tree that changes
-// under the reader is half frozen by then, so it calms down.
+// Rounds of looking and seizing, until a look shows nothing that is not ours. The first one only
+// finds out who is there; what it looks like is read when it is still. A tree that changes under
+// the reader is half frozen by then, so it calms down.
 Status FrozenTree::freeze_all(pid_t root, const SnapshotOptions& options, bool alone) {
-  SnapshotOptions once = options;
-  once.max_attempts = 2;
+  SnapshotOptions still = options;
+  still.alone = alone;
+  still.still = true;
   for (int round = 0; round < kRounds; ++round) {
-    auto look = snapshot_tree(root, round + 1 == kRounds ? options : once);
+    still.max_attempts = round + 1 == kRounds ? options.max_attempts : 1;
+    auto look = round == 0 ? look_at_tree(root, still) : snapshot_tree(root, still);
     if (look.has_error() && look.error().errno_value == EBUSY) {
       if (!alone) static_cast<void>(calm(root));
       continue;
     }
     if (look.has_error()) return look.error();
     snapshot_ = std::move(*look);
-    if (alone) snapshot_.processes.resize(1);
     CKPT_TRY(const bool found, seize_new());
-    if (!found) return {};
+    if (!found && round > 0) return {};
   }
   return cannot("cannot freeze the processes", "new ones appear all the time", "try again", EBUSY);
 }
@@ -159,21 +162,32 @@ Result<bool> FrozenTree::seize(pid_t pid, pid_t tid, const std::string& comm, pi
   return true;
 }
 
-// Who may have had children before it stopped, or has ended, makes another look necessary. Parents
-// stop before their children are touched: one that waits for a vfork(2) child stops when that has
-// called execve(2), which it never would if it was stopped before.
+// Who may have had children before it stopped, or has ended, makes another look necessary.
+// Generation by generation: parents stop before their children are touched. One that waits for a
+// vfork(2) child stops when that has called execve(2), which it never would if it was stopped
+// before.
 Result<bool> FrozenTree::seize_new() {
-  bool found = false;
+  std::unordered_map<pid_t, std::size_t> depths;
+  std::vector<std::vector<const ProcessSnapshot*>> generations;
   for (const ProcessSnapshot& p : snapshot_.processes) {
-    if (p.state == ProcState::zombie) continue;
-    std::vector<pid_t> fresh;
-    for (const ThreadSnapshot& t : p.threads) {
-      if (t.state == 'Z' || t.state == 'X' || threads_.contains(t.tid)) continue;
-      CKPT_TRY(const bool lives, seize(p.pid, t.tid, p.comm, p.tracer));
-      if (lives) fresh.push_back(t.tid);
-      found = true;
-    }
-    for (const pid_t tid : fresh) CKPT_CHECK(wait(threads_.at(tid), p.comm));
+    const auto parent = depths.find(p.ppid);
+    const std::size_t depth = depths[p.pid] = parent == depths.end() ? 0 : parent->second + 1;
+    if (depth == generations.size()) generations.emplace_back();
+    generations[depth].push_back(&p);
+  }
+  bool found = false;
+  for (const auto& generation : generations) {
+    std::vector<std::pair<pid_t, const ProcessSnapshot*>> fresh;
+    for (const ProcessSnapshot* p : generation)
+      for (const ThreadSnapshot& t : p->threads) {
+        if (p->state == ProcState::zombie || t.state == 'Z' || t.state == 'X' ||
+            threads_.contains(t.tid))
+          continue;
+        CKPT_TRY(const bool lives, seize(p->pid, t.tid, p->comm, p->tracer));
+        if (lives) fresh.emplace_back(t.tid, p);
+        found = true;
+      }
+    for (const auto& [tid, p] : fresh) CKPT_CHECK(wait(threads_.at(tid), p->comm));
   }
   return found;
 }
@@ -242,7 +256,7 @@ Status FrozenTree::wait(FrozenThread& thread, const std::string& comm) {
 // Nothing has come or gone since the snapshot, so a tid and its process's start are an identity.
 void FrozenTree::trace_to(core::Trace& trace) {
   for (const ProcessSnapshot& p : snapshot_.processes)
-    for (FrozenThread* thread : threads_of(p.pid)) {
+    for (FrozenThread* thread : threads_of(p)) {
       const auto life = static_cast<std::uint32_t>(p.start_time);
       thread->trace = &trace;
       thread->who = {{p.pid, life}, {thread->tracee.tid(), life}};
@@ -250,16 +264,18 @@ void FrozenTree::trace_to(core::Trace& trace) {
     }
 }
 
-std::vector<FrozenThread*> FrozenTree::threads_of(pid_t pid) {
+std::vector<FrozenThread*> FrozenTree::threads_of(const ProcessSnapshot& process) {
   std::vector<FrozenThread*> out;
-  for (auto& [tid, thread] : threads_)
-    if (thread.tracee.pid() == pid) out.push_back(&thread);
+  for (const ThreadSnapshot& t : process.threads)
+    if (const auto found = threads_.find(t.tid); found != threads_.end())
+      out.push_back(&found->second);
   return out;
 }
 
-bool FrozenTree::was_stopped(pid_t pid) const {
-  return std::any_of(threads_.begin(), threads_.end(), [pid](const auto& entry) {
-    return entry.second.tracee.pid() == pid && entry.second.group_stopped;
+bool FrozenTree::was_stopped(const ProcessSnapshot& process) const {
+  return std::any_of(process.threads.begin(), process.threads.end(), [&](const ThreadSnapshot& t) {
+    const auto found = threads_.find(t.tid);
+    return found != threads_.end() && found->second.group_stopped;
   });
 }
 
@@ -277,7 +293,7 @@ void FrozenTree::thaw() {
 std::size_t FrozenTree::thaw_stopped() {
   std::size_t stopped = 0;
   for (const ProcessSnapshot& p : snapshot_.processes) {
-    if (p.state == ProcState::zombie || was_stopped(p.pid)) continue;
+    if (p.state == ProcState::zombie || was_stopped(p)) continue;
     stopped += ::kill(p.pid, SIGSTOP) == 0 ? 1 : 0;
   }
   thaw();

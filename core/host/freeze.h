@@ -26,7 +26,7 @@ struct FrozenThread {
   std::uint64_t restarted_call = 0;
   bool stop_again = false;       // a SIGSTOP came while it was ours: to be sent again
   core::Trace* trace = nullptr;  // where the calls that it makes for us are told; null: nowhere
-  core::TraceActor who{};          // as it is told there
+  core::TraceActor who{};        // as it is told there
 };
 
 class FrozenTree {
@@ -45,11 +45,11 @@ class FrozenTree {
   // Taken while everything was still.
   [[nodiscard]] const TreeSnapshot& snapshot() const { return snapshot_; }
   // The threads of a process, ascending by tid.
-  [[nodiscard]] std::vector<FrozenThread*> threads_of(pid_t pid);
+  [[nodiscard]] std::vector<FrozenThread*> threads_of(const ProcessSnapshot& process);
   // From now on the calls that threads make for us are told; and that they have stopped.
   void trace_to(core::Trace& trace);
   // Was the process stopped by job control before?
-  [[nodiscard]] bool was_stopped(pid_t pid) const;
+  [[nodiscard]] bool was_stopped(const ProcessSnapshot& process) const;
 
   // All go on (or stay stopped, if job control had stopped them).
   void thaw();

@@ -98,66 +98,84 @@ std::vector<format::PosixTimer> parse_timers(std::string_view text) {
   return out;
 }
 
+// Asks one process, thread after thread; the first one tells what is the process's, too.
 class Asker {
  public:
   Asker(ProcessState& process, Injector injector) : s_(process), injector_(std::move(injector)) {}
 
-  Status run() {
-    CKPT_CHECK(ask_process());
-    for (ThreadState& t : s_.threads) CKPT_CHECK(ask_thread(t));
-    return {};
+  // True: all was told.
+  Result<bool> advance() {
+    if (asking_) {
+      CKPT_TRY(const auto answer, injector_.advance());
+      if (!answer) return false;
+      if (next_ == 0) take_process(*answer);
+      take_thread(s_.threads[next_], *answer);
+      ++next_;
+    }
+    asking_ = next_ < s_.threads.size();
+    if (asking_) CKPT_CHECK(ask());
+    return !asking_;
   }
 
  private:
-  Status ask_process() {
-    std::vector<format::PosixTimer> timers;
-    if (const auto text = ProcFs("/proc").read(std::to_string(s_.snapshot->pid) + "/timers");
-        !text.has_error())
-      timers = parse_timers(text.value());
-    const std::size_t timers_at = sizeof(ProcessResults);
-    const std::size_t size = timers_at + timers.size() * sizeof(TimerSpec);
-    std::vector<StubEntry> done;
-    const auto make = [&](std::uint64_t at) {
-      std::vector<StubEntry> p;
-      for (std::uint32_t i = 0; i < format::kSignals; ++i)
-        p.push_back(call(SYS_rt_sigaction,
-                         {i + 1ULL, 0, at + offsetof(ProcessResults, actions) + i * 32, 8}));
-      for (std::uint64_t i = 0; i < 3; ++i)
-        p.push_back(call(SYS_getitimer, {i, at + offsetof(ProcessResults, timers) + i * 32}));
-      p.push_back(
-          call(SYS_prctl, {PR_GET_CHILD_SUBREAPER, at + offsetof(ProcessResults, subreaper)}));
-      p.push_back(call(SYS_prctl, {PR_GET_DUMPABLE}));
-      p.push_back(call(SYS_prctl, {PR_GET_THP_DISABLE}));
-      p.push_back(call(SYS_brk, {0}));
-      p.push_back(call(SYS_prctl, {kGetMdwe}));
-      p.push_back(call(SYS_prctl, {kGetMemoryMerge}));
-      // What is mapped now shows whether mlockall(2) was asked for what is mapped in future.
-      p.push_back(call(SYS_msync, {at, format::kPageSize, MS_INVALIDATE}));
-      for (std::size_t i = 0; i < timers.size(); ++i) {
-        const auto id = static_cast<std::uint64_t>(timers[i].id.value());
-        p.push_back(call(SYS_timer_gettime, {id, at + timers_at + i * sizeof(TimerSpec)}));
-        p.push_back(call(SYS_timer_getoverrun, {id}));
-      }
-      return p;
-    };
-    CKPT_TRY(const auto bytes, injector_.run(*s_.threads.front().frozen, size, make, &done));
-    ProcessResults r;
-    std::memcpy(&r, bytes.data(), sizeof r);
-    take_process(r, done);
-    for (std::size_t i = 0; i < timers.size(); ++i) {
-      TimerSpec spec;
-      std::memcpy(&spec, bytes.data() + timers_at + i * sizeof spec, sizeof spec);
-      timers[i].remaining_ns = nanos(spec.value_s, spec.value_ns);
-      timers[i].interval_ns = nanos(spec.interval_s, spec.interval_ns);
-      timers[i].overrun =
-          static_cast<std::uint32_t>(result(done[done.size() - 1 - 2 * (timers.size() - 1 - i)]));
+  // Where the results of a thread's first question lie, and those of timers.
+  static constexpr std::size_t kThreadAt = 0, kProcessAt = sizeof(ThreadResults),
+                               kTimersAt = kProcessAt + sizeof(ProcessResults);
+
+  Status ask() {
+    const bool process = next_ == 0;
+    if (process) {
+      const auto text = ProcFs("/proc").read(std::to_string(s_.snapshot->pid) + "/timers");
+      if (!text.has_error()) s_.signal.timers = parse_timers(text.value());
     }
-    s_.signal.signal.nr_timers = static_cast<std::uint32_t>(timers.size());
-    s_.signal.timers = std::move(timers);
-    return {};
+    const std::size_t size =
+        process ? kTimersAt + s_.signal.timers.size() * sizeof(TimerSpec) : kProcessAt;
+    return injector_.start(*s_.threads[next_].frozen, size, [&](std::uint64_t at) {
+      std::vector<StubEntry> p = thread_questions(at + kThreadAt);
+      if (process) add_process_questions(at, p);
+      return p;
+    });
   }
 
-  void take_process(const ProcessResults& r, const std::vector<StubEntry>& done) {
+  static std::vector<StubEntry> thread_questions(std::uint64_t at) {
+    return {
+        call(SYS_sigaltstack, {0, at + offsetof(ThreadResults, altstack)}),
+        call(SYS_prctl, {PR_GET_TID_ADDRESS, at + offsetof(ThreadResults, clear_child_tid)}),
+        call(SYS_prctl, {PR_GET_PDEATHSIG, at + offsetof(ThreadResults, pdeath_signal)}),
+        call(SYS_prctl, {PR_GET_TSC, at + offsetof(ThreadResults, tsc)}),
+        call(SYS_prctl, {PR_GET_TIMERSLACK}),
+        call(SYS_prctl, {PR_GET_SECUREBITS}),
+        call(SYS_prctl, {kGetIoFlusher}),
+    };
+  }
+  static constexpr std::size_t kThreadQuestions = 7;
+
+  void add_process_questions(std::uint64_t results, std::vector<StubEntry>& p) const {
+    const std::uint64_t at = results + kProcessAt;
+    for (std::uint32_t i = 0; i < format::kSignals; ++i)
+      p.push_back(call(SYS_rt_sigaction,
+                       {i + 1ULL, 0, at + offsetof(ProcessResults, actions) + i * 32, 8}));
+    for (std::uint64_t i = 0; i < 3; ++i)
+      p.push_back(call(SYS_getitimer, {i, at + offsetof(ProcessResults, timers) + i * 32}));
+    p.push_back(
+        call(SYS_prctl, {PR_GET_CHILD_SUBREAPER, at + offsetof(ProcessResults, subreaper)}));
+    p.push_back(call(SYS_prctl, {PR_GET_DUMPABLE}));
+    p.push_back(call(SYS_prctl, {PR_GET_THP_DISABLE}));
+    p.push_back(call(SYS_brk, {0}));
+    p.push_back(call(SYS_prctl, {kGetMdwe}));
+    p.push_back(call(SYS_prctl, {kGetMemoryMerge}));
+    // What is mapped now shows whether mlockall(2) was asked for what is mapped in future.
+    p.push_back(call(SYS_msync, {results, format::kPageSize, MS_INVALIDATE}));
+    for (std::size_t i = 0; i < s_.signal.timers.size(); ++i) {
+      const auto id = static_cast<std::uint64_t>(s_.signal.timers[i].id.value());
+      p.push_back(call(SYS_timer_gettime, {id, results + kTimersAt + i * sizeof(TimerSpec)}));
+      p.push_back(call(SYS_timer_getoverrun, {id}));
+    }
+  }
+
+  void take_process(const Injector::Answer& answer) {
+    ProcessResults r;
+    std::memcpy(&r, answer.results.data() + kProcessAt, sizeof r);
     s_.sighand.actions.assign(r.actions, r.actions + format::kSignals);
     format::Signal& g = s_.signal.signal;
     g.real_value = micros(r.timers[0].value_s, r.timers[0].value_us);
@@ -167,31 +185,33 @@ class Asker {
     g.prof_value = micros(r.timers[2].value_s, r.timers[2].value_us);
     g.prof_interval = micros(r.timers[2].interval_s, r.timers[2].interval_us);
     s_.subreaper = r.subreaper != 0;
-    const StubEntry* const e = done.data() + format::kSignals + 3 + 1;
+    const StubEntry* const e = answer.entries.data() + kThreadQuestions + format::kSignals + 3 + 1;
     g.dumpable = static_cast<std::uint32_t>(result(e[0]));
     g.thp_disable = result(e[1]) == 1 ? 1 : 0;
     s_.mm.mm.brk = static_cast<std::uint64_t>(result(e[2]));
     if (result(e[5]) == -EBUSY) s_.mm.mm.def_flags = format::kVmaLocked;
     if (result(e[3]) > 0) s_.surprises.push_back("prctl(PR_SET_MDWE) is in force");
     if (result(e[4]) > 0) s_.surprises.push_back("prctl(PR_SET_MEMORY_MERGE) is in force");
+    take_timers(answer);
   }
 
-  Status ask_thread(ThreadState& t) {
-    std::vector<StubEntry> done;
-    const auto make = [](std::uint64_t at) {
-      return std::vector<StubEntry>{
-          call(SYS_sigaltstack, {0, at + offsetof(ThreadResults, altstack)}),
-          call(SYS_prctl, {PR_GET_TID_ADDRESS, at + offsetof(ThreadResults, clear_child_tid)}),
-          call(SYS_prctl, {PR_GET_PDEATHSIG, at + offsetof(ThreadResults, pdeath_signal)}),
-          call(SYS_prctl, {PR_GET_TSC, at + offsetof(ThreadResults, tsc)}),
-          call(SYS_prctl, {PR_GET_TIMERSLACK}),
-          call(SYS_prctl, {PR_GET_SECUREBITS}),
-          call(SYS_prctl, {kGetIoFlusher}),
-      };
-    };
-    CKPT_TRY(const auto bytes, injector_.run(*t.frozen, sizeof(ThreadResults), make, &done));
+  void take_timers(const Injector::Answer& answer) {
+    auto& timers = s_.signal.timers;
+    const StubEntry* e = answer.entries.data() + answer.entries.size() - 2 * timers.size();
+    for (std::size_t i = 0; i < timers.size(); ++i, e += 2) {
+      TimerSpec spec;
+      std::memcpy(&spec, answer.results.data() + kTimersAt + i * sizeof spec, sizeof spec);
+      timers[i].remaining_ns = nanos(spec.value_s, spec.value_ns);
+      timers[i].interval_ns = nanos(spec.interval_s, spec.interval_ns);
+      timers[i].overrun = static_cast<std::uint32_t>(result(e[1]));
+    }
+    s_.signal.signal.nr_timers = static_cast<std::uint32_t>(timers.size());
+  }
+
+  void take_thread(ThreadState& t, const Injector::Answer& answer) {
+    const auto& done = answer.entries;
     ThreadResults r;
-    std::memcpy(&r, bytes.data(), sizeof r);
+    std::memcpy(&r, answer.results.data() + kThreadAt, sizeof r);
     t.image.thread.altstack_sp = r.altstack.sp;
     t.image.thread.altstack_size = r.altstack.size;
     t.image.thread.altstack_flags = r.altstack.flags;
@@ -206,11 +226,12 @@ class Asker {
     std::memcpy(&t.image.cpu, &regs, sizeof regs);
     if (regs.orig_rax == SYS_restart_syscall && t.frozen->restarted_call != 0)
       t.image.cpu.orig_rax = t.frozen->restarted_call;
-    return {};
   }
 
   ProcessState& s_;
   Injector injector_;
+  std::size_t next_ = 0;  // thread
+  bool asking_ = false;   // it
 };
 
 }  // namespace
@@ -221,7 +242,7 @@ Status remove_mapping(pid_t pid, std::uint64_t begin, std::uint64_t size) {
     CKPT_TRY(const auto tree, FrozenTree::freeze_one(pid));
     const ProcessSnapshot& process = tree->snapshot().processes.front();
     CKPT_TRY(const ProcessState state, gather_outside(process, *tree));
-    const auto threads = tree->threads_of(pid);
+    const auto threads = tree->threads_of(process);
     const bool busy = std::any_of(threads.begin(), threads.end(), [&](const FrozenThread* t) {
       return t->regs.rip - begin < size;
     });
@@ -237,12 +258,27 @@ Status remove_mapping(pid_t pid, std::uint64_t begin, std::uint64_t size) {
                 ETIMEDOUT);
 }
 
-Status gather_inside(ProcessState& process) {
-  std::vector<FrozenThread*> threads;
-  for (const ThreadState& t : process.threads) threads.push_back(t.frozen);
-  CKPT_TRY(Injector injector,
-           Injector::prepare(*process.snapshot, threads, process.memory, process.site));
-  return Asker(process, std::move(injector)).run();
+// All at a time: while one makes its calls, others are told theirs. Who has begun comes to its end,
+// whatever fails elsewhere.
+Status gather_inside(std::span<ProcessState> processes) {
+  std::vector<Asker> askers;
+  askers.reserve(processes.size());
+  for (ProcessState& s : processes) {
+    std::vector<FrozenThread*> threads;
+    for (const ThreadState& t : s.threads) threads.push_back(t.frozen);
+    CKPT_TRY(Injector injector, Injector::prepare(*s.snapshot, threads, s.memory, s.site));
+    askers.emplace_back(s, std::move(injector));
+  }
+  Status failed;
+  std::vector<Asker*> busy;
+  for (Asker& asker : askers) busy.push_back(&asker);
+  while (!busy.empty())
+    std::erase_if(busy, [&](Asker* asker) {
+      const auto done = asker->advance();
+      if (done.has_error() && !failed.has_error()) failed = done.error();
+      return done.has_error() || *done;
+    });
+  return failed;
 }
 
 }  // namespace ckpt::host

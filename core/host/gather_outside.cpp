@@ -1,4 +1,5 @@
-// What /proc and ptrace tell of a frozen process.
+// What /proc tells of a frozen process, and other system calls that ask for its threads by number.
+// All processes of a tree are read at a time.
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <sys/mman.h>
@@ -10,8 +11,11 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <optional>
 
 #include "core/host/fdinfo_state.h"
+#include "core/host/in_parts.h"
+#include "core/host/mapped_files.h"
 #include "core/host/page_scan.h"
 #include "core/host/proc_fs.h"
 #include "core/host/process_state.h"
@@ -37,19 +41,6 @@ std::vector<format::u64le> processors_of(pid_t tid) {
   words.resize(bytes > 0 ? static_cast<std::size_t>(bytes) / sizeof words[0] : 0);
   while (!words.empty() && words.back() == 0) words.pop_back();
   return words;
-}
-
-// The number after `key` in a text of "Key: value" lines; nullopt if it is not there.
-std::optional<std::uint64_t> number_after(std::string_view text, std::string_view key, int base) {
-  while (!text.empty()) {
-    std::string_view line = next_line(text);
-    if (!line.starts_with(key)) continue;
-    line.remove_prefix(key.size());
-    std::uint64_t value = 0;
-    const auto word = next_word(line);
-    if (word && scan_base(*word, value, base)) return value;
-  }
-  return {};
 }
 
 // The fields of /proc/PID/stat behind the name; [0] is field 3, the state, which is no number.
@@ -93,8 +84,12 @@ Result<std::vector<format::Rlimit>> parse_limits(std::string_view text) {
 
 class Gatherer {
  public:
-  Gatherer(const ProcessSnapshot& process, FrozenTree& tree)
-      : p_(process), tree_(tree), dir_(window_dir(process)), window_(dir_of(window(process))) {}
+  Gatherer(const ProcessSnapshot& process, FrozenTree& tree, MappedFiles& files)
+      : p_(process),
+        tree_(tree),
+        files_(files),
+        dir_(window_dir(process)),
+        window_(dir_of(window(process))) {}
 
   Result<ProcessState> run() {
     s_.snapshot = &p_;
@@ -104,21 +99,11 @@ class Gatherer {
     CKPT_CHECK(read_mm());
     CKPT_CHECK(read_signal());
     read_descriptors();
-    for (FrozenThread* thread : tree_.threads_of(p_.pid)) CKPT_CHECK(read_thread(*thread));
-    if (s_.threads.empty())
-      return cannot("cannot read the process", "process " + dir_of(p_.pid) + " has ended", {},
-                    ESRCH);
-    CKPT_TRY(s_.signal.pending, s_.threads.front().frozen->tracee.pending(true));
-    take_stop(s_.signal.pending);
+    for (FrozenThread* thread : tree_.threads_of(p_)) CKPT_CHECK(read_thread(*thread));
     return std::move(s_);
   }
 
  private:
-  void take_stop(std::vector<format::Siginfo>& queue) {
-    s_.stops |= std::erase_if(
-                    queue, [](const format::Siginfo& info) { return info.signo() == SIGSTOP; }) > 0;
-  }
-
   Status read_mappings() {
     CKPT_TRY(const std::string text, kProc.read(dir_ + "/smaps"));
     CKPT_TRY(s_.mappings, parse_smaps(text));
@@ -168,24 +153,20 @@ class Gatherer {
     v.vm_end = m.end;
     v.vm_page_prot = m.protection;
     v.vm_flags = flags_of(m);
+    if (file || shm) v.vm_pgoff = m.offset;
     if (file && !shm) {
       out.path = m.name;
       if (m.shared && m.has("mw")) v.vm_flags |= format::kVmaMayWrite;
-      v.vm_pgoff = m.offset;
-      struct stat st {};
-      if (status_of(m, st)) {
-        v.dev = st.st_dev;
-        v.ino = st.st_ino;
-        v.size = static_cast<std::uint64_t>(st.st_size);
-        v.mtime_ns = std::int64_t{st.st_mtim.tv_sec} * 1000000000 + st.st_mtim.tv_nsec;
-      }
-    } else if (shm) {
-      struct stat st {};
-      v.vm_pgoff = m.offset;
-      if (status_of(m, st)) {
-        v.dev = st.st_dev;
-        v.ino = st.st_ino;
-        v.ino_size = (static_cast<std::uint64_t>(st.st_size) + 0xfff) & ~0xfffULL;
+    }
+    if (const auto st = file || shm ? status_of(m) : std::nullopt) {
+      v.dev = st->st_dev;
+      v.ino = st->st_ino;
+      const auto size = static_cast<std::uint64_t>(st->st_size);
+      if (shm) {
+        v.ino_size = (size + 0xfff) & ~0xfffULL;
+      } else {
+        v.size = size;
+        v.mtime_ns = std::int64_t{st->st_mtim.tv_sec} * 1000000000 + st->st_mtim.tv_nsec;
       }
     }
     s_.mm.vmas.push_back(std::move(out));
@@ -193,16 +174,22 @@ class Gatherer {
   }
 
   // The mapped file itself where that is permitted, else what has its name.
-  bool status_of(const Mapping& m, struct stat& st) const {
+  std::optional<struct stat> status_of(const Mapping& m) const {
+    return files_.find(
+        {p_.ns.mnt, m.dev_major, m.dev_minor, m.ino, m.name}, [&]() -> std::optional<struct stat> {
+          const auto own = kProc.status(window_ + "/map_files/" + range_of(m));
+          if (!own.has_error()) return *own;
+          struct stat st {};
+          if (::stat(m.name.c_str(), &st) == 0 && st.st_ino == m.ino) return st;
+          return {};
+        });
+  }
+
+  static std::string range_of(const Mapping& m) {
     char range[64];
     std::snprintf(range, sizeof range, "%lx-%lx", static_cast<unsigned long>(m.start),
                   static_cast<unsigned long>(m.end));
-    const auto own = kProc.status(window_ + "/map_files/" + range);
-    if (!own.has_error()) {
-      st = own.value();
-      return true;
-    }
-    return ::stat(m.name.c_str(), &st) == 0 && st.st_ino == m.ino;
+    return range;
   }
 
   static std::uint64_t flags_of(const Mapping& m) {
@@ -273,9 +260,15 @@ class Gatherer {
     return {};
   }
 
+  static bool has_inside(FdType type) {
+    return type == FdType::eventfd || type == FdType::signalfd || type == FdType::timerfd ||
+           type == FdType::epoll;
+  }
+
   // What cannot be read or understood is left out here and found among the obstacles.
   void read_descriptors() {
     for (const FdEntry& fd : p_.fds) {
+      if (!has_inside(tree_.snapshot().files[fd.file].type)) continue;
       const auto text = kProc.read(dir_ + "/fdinfo/" + std::to_string(fd.fd));
       if (text.has_error()) continue;
       DescriptorState d{fd.fd, parse_file_state(text.value())};
@@ -287,29 +280,16 @@ class Gatherer {
     ThreadState t;
     t.tid = frozen.tracee.tid();
     t.frozen = &frozen;
-    if (!frozen.regs_readable) {
-      s_.threads.push_back(std::move(t));
-      return {};
+    if (frozen.regs_readable) {
+      std::uint64_t head = 0, length = 0;
+      if (::syscall(SYS_get_robust_list, t.tid, &head, &length) == 0) {
+        t.robust_list = head;
+        t.robust_list_length = static_cast<std::uint32_t>(length);
+      }
+      read_scheduling(t);
+      read_placement(t);
+      CKPT_CHECK(read_credentials(t));
     }
-    const Tracee& tracee = frozen.tracee;
-    CKPT_CHECK(leave_critical_section(frozen, s_.memory));
-    CKPT_TRY(t.image.xstate, tracee.extended_state());
-    CKPT_TRY(const std::uint64_t blocked, tracee.signal_mask());
-    t.image.signal.blocked = blocked;
-    CKPT_TRY(t.image.pending, tracee.pending(false));
-    take_stop(t.image.pending);
-    CKPT_TRY(const RseqConfiguration rseq, tracee.rseq());
-    t.image.thread.rseq_pointer = rseq.pointer;
-    t.image.thread.rseq_size = rseq.size;
-    t.image.thread.rseq_signature = rseq.signature;
-    std::uint64_t head = 0, length = 0;
-    if (::syscall(SYS_get_robust_list, t.tid, &head, &length) == 0) {
-      t.robust_list = head;
-      t.robust_list_length = static_cast<std::uint32_t>(length);
-    }
-    read_scheduling(t);
-    read_placement(t);
-    CKPT_CHECK(read_credentials(t));
     s_.threads.push_back(std::move(t));
     return {};
   }
@@ -343,15 +323,17 @@ class Gatherer {
     if (theirs != kOurs && count < kAll) t.image.processors = std::move(theirs);
   }
 
-  Status read_credentials(ThreadState& t) const {
+  Status read_credentials(ThreadState& t) {
     CKPT_TRY(const std::string text,
              kProc.read(dir_of(p_.pid) + "/task/" + std::to_string(t.tid) + "/status"));
     CKPT_TRY(t.cred, parse_credentials(text));
+    s_.shadow_stack |= text.find("x86_Thread_features:\tshstk") != std::string::npos;
     return {};
   }
 
   const ProcessSnapshot& p_;
   FrozenTree& tree_;
+  MappedFiles& files_;
   // A dead leader's own files in /proc are empty.
   const std::string dir_, window_;
   ProcessState s_;
@@ -364,40 +346,28 @@ std::string Obstacle::text() const {
          (hint.empty() ? "" : " (" + hint + ")");
 }
 
-Result<format::ImageCred> parse_credentials(std::string_view text) {
-  CKPT_TRY(const ProcStatus status, parse_status(text));
-  format::ImageCred out;
-  format::Cred& c = out.cred;
-  c.uid = status.uid[0];
-  c.euid = status.uid[1];
-  c.suid = status.uid[2];
-  c.fsuid = status.uid[3];
-  c.gid = status.gid[0];
-  c.egid = status.gid[1];
-  c.sgid = status.gid[2];
-  c.fsgid = status.gid[3];
-  c.no_new_privs = status.no_new_privs.value_or(false) ? 1 : 0;
-  c.cap_inheritable = number_after(text, "CapInh:", 16).value_or(0);
-  c.cap_permitted = number_after(text, "CapPrm:", 16).value_or(0);
-  c.cap_effective = number_after(text, "CapEff:", 16).value_or(0);
-  c.cap_bounding = number_after(text, "CapBnd:", 16).value_or(0);
-  c.cap_ambient = number_after(text, "CapAmb:", 16).value_or(0);
-  std::string_view rest = text;
-  while (!rest.empty()) {
-    std::string_view line = next_line(rest);
-    if (!line.starts_with("Groups:")) continue;
-    line.remove_prefix(7);
-    while (const auto word = next_word(line)) {
-      std::uint32_t gid = 0;
-      if (scan(*word, gid)) out.groups.emplace_back(gid);
-    }
-  }
-  c.nr_groups = static_cast<std::uint32_t>(out.groups.size());
-  return out;
+Result<ProcessState> gather_outside(const ProcessSnapshot& process, FrozenTree& tree) {
+  MappedFiles files;
+  CKPT_TRY(ProcessState state, Gatherer(process, tree, files).run());
+  CKPT_CHECK(gather_traced(state));
+  return state;
 }
 
-Result<ProcessState> gather_outside(const ProcessSnapshot& process, FrozenTree& tree) {
-  return Gatherer(process, tree).run();
+Result<std::vector<ProcessState>> gather_outside(FrozenTree& tree) {
+  std::vector<const ProcessSnapshot*> alive;
+  for (const ProcessSnapshot& p : tree.snapshot().processes)
+    if (p.state != ProcState::zombie) alive.push_back(&p);
+  std::vector<ProcessState> states(alive.size());
+  const auto part = [&](std::size_t begin, std::size_t end) -> Status {
+    MappedFiles files;
+    for (std::size_t i = begin; i < end; ++i) {
+      CKPT_TRY(states[i], Gatherer(*alive[i], tree, files).run());
+    }
+    return {};
+  };
+  CKPT_CHECK(in_parts(alive.size(), part));
+  for (ProcessState& state : states) CKPT_CHECK(gather_traced(state));
+  return states;
 }
 
 }  // namespace ckpt::host

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -51,6 +52,14 @@ StubEntry entry(std::int32_t nr, std::uint32_t flags, std::initializer_list<std:
 
 Descriptor::~Descriptor() {
   if (fd_ >= 0) ::close(fd_);
+}
+
+std::uint64_t raise_descriptor_limit() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  return limit.rlim_cur;
 }
 
 Result<ProcessMemory> ProcessMemory::open(pid_t pid) {
@@ -212,7 +221,7 @@ Status Injector::commit(FrozenThread& thread, std::span<const StubEntry> entries
   return thread.tracee.go_on();
 }
 
-Result<std::uint64_t> Injector::wait_notification(
+Result<user_regs_struct> Injector::wait_notification(
     FrozenThread& thread, std::initializer_list<std::uint64_t> expected) const {
   phase(5);
   for (;;) {
@@ -229,7 +238,7 @@ Result<std::uint64_t> Injector::wait_notification(
     if (signal && stop.signal == notify_signal_) {
       phase(6);
       CKPT_TRY(const user_regs_struct regs, thread.tracee.registers());
-      if (std::find(expected.begin(), expected.end(), regs.r12) != expected.end()) return regs.r13;
+      if (std::find(expected.begin(), expected.end(), regs.r12) != expected.end()) return regs;
       // Somebody else's: of no consequence, as the process neither handles nor awaits it.
     }
     thread.stop_again |= signal && stop.signal == SIGSTOP;
@@ -250,20 +259,23 @@ Status Injector::restore(FrozenThread& thread, std::uint64_t mask) const {
   return {};
 }
 
-Result<std::vector<std::byte>> Injector::run(
-    FrozenThread& thread, std::size_t results_size,
-    const std::function<std::vector<StubEntry>(std::uint64_t results)>& make,
-    std::vector<StubEntry>* entries_out) {
+Status Injector::start(FrozenThread& thread, std::size_t results_size, const Make& make) {
   CKPT_TRY(const std::uint64_t mask, thread.tracee.signal_mask());
   const StubImage image{site_.vdso + slack_.begin};
   const std::uint64_t area = site_.hole;
   // Results first, then the program. The stub comes to it from an entry that would lie before it.
-  std::vector<StubEntry> program = make(area);
-  const std::uint64_t first = area + ((std::max<std::size_t>(results_size, 1) + 63) & ~63ULL);
-  program.push_back(notify(thread));
-  program.push_back(entry(kStubJump, 0, {image.entry(4)}));
+  run_ = {&thread,
+          mask,
+          area + ((std::max<std::size_t>(results_size, 1) + 63) & ~63ULL),
+          make(area),
+          {std::vector<std::byte>(results_size), {}},
+          Run::mapping,
+          {},
+          {}};
+  run_.program.push_back(notify(thread));
+  run_.program.push_back(entry(kStubJump, 0, {image.entry(4)}));
   const std::uint64_t size =
-      (first - area + program.size() * sizeof(StubEntry) + kPage - 1) & ~(kPage - 1);
+      (run_.first - area + run_.program.size() * sizeof(StubEntry) + kPage - 1) & ~(kPage - 1);
 
   // What a thread runs that nobody waits for: entries 0, 1, 3, 4, 5, 6, 7.
   const StubEntry small[] = {
@@ -278,41 +290,76 @@ Result<std::vector<std::byte>> Injector::run(
       entry(SYS_rt_sigprocmask, 0, {SIG_SETMASK, image.data(8), 0, sizeof mask}),
       entry(kStubLeave, 0),
   };
-  CKPT_CHECK(commit(thread, small, mask));
-  CKPT_TRY(const std::uint64_t r13, wait_notification(thread, {image.entry(3), image.entry(5)}));
-  trace_call(thread, small[0], static_cast<std::int64_t>(r13));
-  if (is_error(r13)) {
-    CKPT_CHECK(restore(thread, mask));
+  run_.maps = small[0];
+  run_.unmaps = small[4];
+  return commit(thread, small, mask);
+}
+
+Status Injector::send_program() {
+  const FrozenThread& thread = *run_.thread;
+  const StubImage image{site_.vdso + slack_.begin};
+  CKPT_TRY(user_regs_struct regs,
+           wait_notification(*run_.thread, {image.entry(3), image.entry(5)}));
+  trace_call(*run_.thread, run_.maps, static_cast<std::int64_t>(regs.r13));
+  if (is_error(regs.r13)) {
+    CKPT_CHECK(restore(*run_.thread, run_.mask));
     return cannot("cannot look into the process",
                   "process " + std::to_string(thread.tracee.pid()) +
-                      ": no memory for ckpt: " + std::strerror(-static_cast<int>(r13)),
-                  {}, -static_cast<int>(r13));
+                      ": no memory for ckpt: " + std::strerror(-static_cast<int>(regs.r13)),
+                  {}, -static_cast<int>(regs.r13));
   }
   phase(11);
-  CKPT_CHECK(memory_.write(first, std::as_bytes(std::span(program))));
+  CKPT_CHECK(memory_.write(run_.first, std::as_bytes(std::span(run_.program))));
   phase(12);
-  CKPT_TRY(user_regs_struct regs, thread.tracee.registers());
-  regs.r12 = first - sizeof(StubEntry);  // the stub goes on to the next one
+  regs.r12 = run_.first - sizeof(StubEntry);  // the stub goes on to the next one
   regs.orig_rax = ~0ULL;
   CKPT_CHECK(thread.tracee.set_registers(regs));
   phase(13);
-  CKPT_CHECK(thread.tracee.go_on());
-  CKPT_CHECK(wait_notification(thread, {first + (program.size() - 2) * sizeof(StubEntry)}));
+  return thread.tracee.go_on();
+}
+
+Status Injector::take_answer() {
+  const std::size_t asked = run_.program.size() - 2;
+  CKPT_CHECK(wait_notification(*run_.thread, {run_.first + asked * sizeof(StubEntry)}));
   phase(14);
-  std::vector<std::byte> results(results_size);
-  CKPT_CHECK(memory_.read(area, results));
-  if (entries_out) {
-    entries_out->resize(program.size() - 2);
-    CKPT_CHECK(memory_.read(first, std::as_writable_bytes(std::span(*entries_out))));
+  CKPT_CHECK(memory_.read(site_.hole, run_.answer.results));
+  run_.answer.entries.resize(asked);
+  CKPT_CHECK(memory_.read(run_.first, std::as_writable_bytes(std::span(run_.answer.entries))));
+  trace_program(*run_.thread, run_.answer.entries);
+  return run_.thread->tracee.go_on();
+}
+
+Status Injector::end_run() {
+  const StubImage image{site_.vdso + slack_.begin};
+  CKPT_CHECK(wait_notification(*run_.thread, {image.entry(5)}));
+  trace_call(*run_.thread, run_.unmaps, {});
+  return restore(*run_.thread, run_.mask);
+}
+
+Result<std::optional<Injector::Answer>> Injector::advance() {
+  switch (run_.stage) {
+    case Run::mapping:
+      CKPT_CHECK(send_program());
+      run_.stage = Run::running;
+      break;
+    case Run::running:
+      CKPT_CHECK(take_answer());
+      run_.stage = Run::unmapping;
+      break;
+    case Run::unmapping:
+      CKPT_CHECK(end_run());
+      return std::optional(std::move(run_.answer));
   }
-  trace_program(thread, entries_out
-                            ? std::span<const StubEntry>(*entries_out)
-                            : std::span<const StubEntry>(program).first(program.size() - 2));
-  CKPT_CHECK(thread.tracee.go_on());
-  CKPT_CHECK(wait_notification(thread, {image.entry(5)}));
-  trace_call(thread, small[4], {});
-  CKPT_CHECK(restore(thread, mask));
-  return results;
+  return std::optional<Answer>();
+}
+
+Result<Injector::Answer> Injector::run(FrozenThread& thread, std::size_t results_size,
+                                       const Make& make) {
+  CKPT_CHECK(start(thread, results_size, make));
+  for (;;) {
+    CKPT_TRY(auto answer, advance());
+    if (answer) return std::move(*answer);
+  }
 }
 
 Status Injector::unmap(FrozenThread& thread, std::uint64_t address, std::uint64_t size) {
@@ -325,12 +372,12 @@ Status Injector::unmap(FrozenThread& thread, std::uint64_t address, std::uint64_
       entry(kStubLeave, 0),
   };
   CKPT_CHECK(commit(thread, small, mask));
-  CKPT_TRY(const std::uint64_t r13, wait_notification(thread, {image.entry(1)}));
-  trace_call(thread, small[0], static_cast<std::int64_t>(r13));
+  CKPT_TRY(const user_regs_struct regs, wait_notification(thread, {image.entry(1)}));
+  trace_call(thread, small[0], static_cast<std::int64_t>(regs.r13));
   CKPT_CHECK(restore(thread, mask));
-  if (!is_error(r13)) return {};
-  return cannot("cannot remove a mapping", std::strerror(-static_cast<int>(r13)), {},
-                -static_cast<int>(r13));
+  if (!is_error(regs.r13)) return {};
+  return cannot("cannot remove a mapping", std::strerror(-static_cast<int>(regs.r13)), {},
+                -static_cast<int>(regs.r13));
 }
 
 }  // namespace ckpt::host

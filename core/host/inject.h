@@ -14,6 +14,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 
 #include "core/host/freeze.h"
 #include "core/host/stub.h"
@@ -35,6 +36,9 @@ class Descriptor {
  private:
   int fd_;
 };
+
+// This process may have as many as it could; gives how many.
+std::uint64_t raise_descriptor_limit();
 
 // /proc/PID/mem.
 class ProcessMemory {
@@ -69,13 +73,18 @@ class Injector {
                                   const std::vector<FrozenThread*>& threads,
                                   const ProcessMemory& memory, const InjectionSite& site);
 
-  // Runs the program that `make` gives for entries at `program` and results at `results` (zeroed,
-  // `results_size` bytes), and returns the results; the entries with kStubResult are updated. The
-  // entries must not block.
-  Result<std::vector<std::byte>> run(
-      FrozenThread& thread, std::size_t results_size,
-      const std::function<std::vector<StubEntry>(std::uint64_t results)>& make,
-      std::vector<StubEntry>* entries = nullptr);
+  struct Answer {
+    std::vector<std::byte> results;
+    std::vector<StubEntry> entries;  // those with kStubResult updated
+  };
+  // Gives the entries for results at this address (zeroed, `results_size` bytes). They must not
+  // block.
+  using Make = std::function<std::vector<StubEntry>(std::uint64_t results)>;
+  Result<Answer> run(FrozenThread& thread, std::size_t results_size, const Make& make);
+  // The same in parts, while other processes do theirs: start(), then advance() until it gives an
+  // answer.
+  Status start(FrozenThread& thread, std::size_t results_size, const Make& make);
+  Result<std::optional<Answer>> advance();
   // Unmaps a range of the process by the thread, as run() would run an entry (no area is needed).
   Status unmap(FrozenThread& thread, std::uint64_t address, std::uint64_t size);
 
@@ -88,11 +97,25 @@ class Injector {
   Status check_slack(const ProcessSnapshot& process, const std::vector<FrozenThread*>& threads);
   Status check_stack(const ProcessSnapshot& process, const FrozenThread& thread) const;
   Status commit(FrozenThread& thread, std::span<const StubEntry> entries, std::uint64_t mask);
-  // Until the thread stops at one of the `expected` entries; gives r13.
-  Result<std::uint64_t> wait_notification(FrozenThread& thread,
-                                          std::initializer_list<std::uint64_t> expected) const;
+  // Until the thread stops at one of the `expected` entries.
+  Result<user_regs_struct> wait_notification(FrozenThread& thread,
+                                             std::initializer_list<std::uint64_t> expected) const;
   Status restore(FrozenThread& thread, std::uint64_t mask) const;
   StubEntry notify(const FrozenThread& thread) const;
+  Status send_program();
+  Status take_answer();
+  Status end_run();
+
+  // What a thread was asked to do, and how far it is.
+  struct Run {
+    FrozenThread* thread = nullptr;
+    std::uint64_t mask = 0;   // its own signal mask
+    std::uint64_t first = 0;  // address of the program's first entry
+    std::vector<StubEntry> program;
+    Answer answer;
+    enum { mapping, running, unmapping } stage = mapping;
+    StubEntry maps{}, unmaps{};  // the calls around it, for the trace
+  };
 
   const ProcessMemory& memory_;
   InjectionSite site_;
@@ -100,6 +123,7 @@ class Injector {
   int notify_signal_ = 0;
   pid_t ns_pid_ = 0;                // the process's pid in its own namespace
   std::map<pid_t, pid_t> ns_tids_;  // its threads'
+  Run run_;
 };
 
 // If the thread was stopped within a critical section of rseq(2), it goes on at the section's abort

@@ -70,10 +70,7 @@ class Finder {
     for (const Mapping& m : s.mappings)
       if (m.name == "[vdso]" && m.has("sl")) add(p, "vdso", "is sealed", "");
     if (s.mm.exe.ends_with(" (deleted)")) add(p, "executable", "was deleted", "");
-    const auto status = ProcFs("/proc").read(window_dir(p) + "/status");
-    if (!status.has_error() &&
-        status.value().find("x86_Thread_features:\tshstk") != std::string::npos)
-      add(p, "shadow stack", "is in use", "");
+    if (s.shadow_stack) add(p, "shadow stack", "is in use", "");
     for (const ThreadSnapshot& t : p.threads)
       if (t.own_files || t.own_fs)
         add(p, "thread " + std::to_string(t.tid),
@@ -108,12 +105,12 @@ class Finder {
     if (m.name.starts_with("/SYSV")) {
       add(p, object, "is System V shared memory", "");
     } else if (v.vma.vma_type == format::kVmaFile || v.vma.vma_type == format::kVmaShmFile) {
-      struct stat st {};
       if (v.vma.ino == 0)
         add(p, object, "the mapped file cannot be reached", "be root");
       else if (m.deleted)
         mapped_unnamed(p, object, v, m);
-      else if (::stat(m.name.c_str(), &st) != 0 || st.st_ino != v.vma.ino || st.st_dev != v.vma.dev)
+      else if (const struct stat& st = named(m.name);
+               st.st_ino != v.vma.ino || st.st_dev != v.vma.dev)
         add(p, object, "its name is another file's now", "");
       else if (!S_ISREG(st.st_mode))
         add(p, object, "is of no regular file", "");
@@ -127,6 +124,13 @@ class Finder {
     }
     for (const std::string& flag : m.flags)
       if (!kHarmlessFlags.contains(flag)) add(p, object, "has the flag '" + flag + "'", "");
+  }
+
+  // What has the name; all zero if nothing has. Many processes map the same files.
+  const struct stat& named(const std::string& name) {
+    const auto [at, is_new] = named_.try_emplace(name);
+    if (is_new && ::stat(name.c_str(), &at->second) != 0) at->second = {};
+    return at->second;
   }
 
   // The kernel would refuse what it has permitted before the file was sealed.
@@ -314,6 +318,7 @@ class Finder {
   std::map<std::pair<std::uint64_t, std::uint64_t>, PipeEnds> pipe_ends_;
   // All of /proc is read for it, so only if there is a FIFO.
   std::optional<std::map<std::pair<std::uint64_t, std::uint64_t>, pid_t>> openers_;
+  std::unordered_map<std::string, struct stat> named_;
   std::vector<Obstacle> found_;
 };
 

@@ -83,10 +83,11 @@ FileOwners FileOwners::find(const TreeSnapshot& snapshot,
   FileOwners out;
   std::set<std::uint32_t> asked;
   for (const ProcessState& s : processes) {
-    const Borrower process(s);
+    std::optional<Borrower> process;
     for (const FdEntry& fd : s.snapshot->fds) {
       if (!asked.insert(fd.file).second) continue;
-      const Descriptor file = process.borrow(fd.fd);
+      if (!process) process.emplace(s);
+      const Descriptor file = process->borrow(fd.fd);
       if (file.get() < 0) {
         out.owners_[{s.snapshot->pid, fd.fd}].why =
             "whom it signals cannot be learned: " + std::string(std::strerror(errno));

@@ -29,10 +29,8 @@ Status place_threads(const std::vector<FrozenThread*>& threads, const StoppedPro
 }
 
 Status make_calls(FrozenThread& thread, Injector& injector, const std::vector<StubEntry>& calls) {
-  std::vector<StubEntry> done;
-  CKPT_TRY(const auto results, injector.run(
-                                   thread, 0, [&](std::uint64_t) { return calls; }, &done));
-  for (const StubEntry& call : done) {
+  CKPT_TRY(const auto answer, injector.run(thread, 0, [&](std::uint64_t) { return calls; }));
+  for (const StubEntry& call : answer.entries) {
     const auto result = static_cast<std::int64_t>(call.a[5]);
     if (result < 0)
       return failed(thread.tracee.pid(), std::strerror(static_cast<int>(-result)),
@@ -47,11 +45,11 @@ Status place_stopped(pid_t pid, const StoppedProcess& to) {
   constexpr int kAttempts = 1000;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     CKPT_TRY(const auto tree, FrozenTree::freeze_one(pid));
-    const auto threads = tree->threads_of(pid);
+    const ProcessSnapshot& process = tree->snapshot().processes.front();
+    const auto threads = tree->threads_of(process);
     // The last one to stop tells the parent, before it comes into our hands.
     if (!threads.empty() && std::all_of(threads.begin(), threads.end(),
                                         [](const FrozenThread* t) { return t->group_stopped; })) {
-      const ProcessSnapshot& process = tree->snapshot().processes.front();
       CKPT_TRY(const ProcessState state, gather_outside(process, *tree));
       CKPT_CHECK(place_threads(threads, to));
       CKPT_TRY(Injector injector, Injector::prepare(process, threads, state.memory, state.site));

@@ -45,16 +45,20 @@ struct ProcessState {
   format::ImageSighand sighand;
   format::ImageSignal signal;
   bool subreaper = false;
+  bool shadow_stack = false;                 // in use by a thread
   bool stops = false;                        // a SIGSTOP waits to be taken: as good as stopped
   std::vector<DescriptorState> descriptors;  // those with an inside
   std::vector<ThreadState> threads;          // ascending tids
   std::vector<std::string> surprises;        // what gather_inside() found that no image can hold
 };
 
-// errno ESRCH if it has ended.
+// Of all processes that are no zombies, in tree order; or of one. errno ESRCH if it has ended.
+Result<std::vector<ProcessState>> gather_outside(FrozenTree& tree);
 Result<ProcessState> gather_outside(const ProcessSnapshot& process, FrozenTree& tree);
+// The part of it that asks as their tracer.
+Status gather_traced(ProcessState& process);
 // errno EAGAIN: see Injector::prepare().
-Status gather_inside(ProcessState& process);
+Status gather_inside(std::span<ProcessState> processes);
 
 // From /proc/PID/status; without securebits, which it does not show.
 Result<format::ImageCred> parse_credentials(std::string_view status_text);

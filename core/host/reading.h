@@ -10,21 +10,15 @@
 #include <vector>
 
 #include "core/host/proc_fs.h"
+#include "core/host/proc_text.h"
 #include "core/host/snapshot.h"
 
 namespace ckpt::host {
 
-// What every process of the machine shows to everybody.
-struct Passer {
-  pid_t pid = 0, ppid = 0, pgid = 0, sid = 0;
-  std::uint64_t start_time = 0;
-  std::string comm;
-};
-
 struct Reading {
   std::vector<ProcessSnapshot> processes;         // tree order
   std::vector<std::vector<OpenFile>> open_files;  // for each process, parallel to its fds
-  std::vector<Passer> everybody;                  // all of /proc, ascending pids
+  std::vector<ProcStat> everybody;                // all of /proc, ascending pids
   std::vector<Excluded> excluded;
   bool contains_self = false;
 };
@@ -40,11 +34,11 @@ std::string window_dir(const ProcessSnapshot& process);
 // Is `pid` a descendant of `ancestor`, as far as /proc tells?
 bool descends_from(const ProcFs& proc, pid_t pid, pid_t ancestor);
 
-Result<std::vector<Passer>> scan_everybody(const ProcFs& proc);
+Result<std::vector<ProcStat>> scan_everybody(const ProcFs& proc);
 
 // Fills reading.processes with the bones: ids, states, threads, children. An Error with errno
-// EBUSY: the tree changed under the reader.
-Status walk(const ProcFs& proc, pid_t root, Reading& reading);
+// EBUSY: the tree changed under the reader. `alone`: of the root only, and of nobody else.
+Status walk(const ProcFs& proc, pid_t root, bool alone, Reading& reading);
 // Removes ckpt (pid `self`, 0: unknown), which is not the root, and what serves it.
 void exclude_self(const ProcFs& proc, pid_t self, Reading& reading);
 // Fills in fds, cwd, root, exe, namespaces.
@@ -64,7 +58,7 @@ Result<bool> find_sharing(const Reading& reading, const Kcmp& kcmp, TreeSnapshot
 // The namespaces of all processes, with their parents; fills in those of zombies in `out`.
 void find_namespaces(const ProcFs& proc, TreeSnapshot& out);
 // Fills in `out.strays`; `self` is ckpt.
-void find_strays(const ProcFs& proc, const std::vector<Passer>& everybody, pid_t self,
+void find_strays(const ProcFs& proc, const std::vector<ProcStat>& everybody, pid_t self,
                  TreeSnapshot& out);
 
 }  // namespace ckpt::host

@@ -59,10 +59,15 @@ Status check_root(const ProcFs& proc, pid_t root, pid_t self) {
   return {};
 }
 
-Result<Reading> read_once(const ProcFs& proc, pid_t root, pid_t self) {
+Result<Reading> read_bones(const ProcFs& proc, pid_t root, pid_t self, bool alone) {
   Reading reading;
-  CKPT_CHECK(walk(proc, root, reading));
+  CKPT_CHECK(walk(proc, root, alone, reading));
   exclude_self(proc, self, reading);
+  return reading;
+}
+
+Result<Reading> read_once(const ProcFs& proc, pid_t root, pid_t self, bool alone) {
+  CKPT_TRY(Reading reading, read_bones(proc, root, self, alone));
   CKPT_CHECK(read_details(proc, reading));
   return reading;
 }
@@ -87,7 +92,7 @@ std::vector<ForeignId> find_foreign(const Reading& reading) {
   for (const auto& p : reading.processes)
     for (const pid_t id : {p.pgid, p.sid})
       if (id != 0) holders.try_emplace(id, ForeignId{id, 0, {}, {}});
-  for (const Passer& p : reading.everybody) {
+  for (const ProcStat& p : reading.everybody) {
     if (ours.contains(p.pid)) continue;
     const auto hold = [&](pid_t id, ForeignId::As as) {
       const auto it = holders.find(id);
@@ -95,8 +100,8 @@ std::vector<ForeignId> find_foreign(const Reading& reading) {
       if (it == holders.end() || (it->second.holder != 0 && as != ForeignId::As::pid)) return;
       it->second = {id, p.pid, p.comm, as};
     };
-    hold(p.pgid, ForeignId::As::group);
-    hold(p.sid, ForeignId::As::session);
+    hold(p.pgrp, ForeignId::As::group);
+    hold(p.session, ForeignId::As::session);
     hold(p.pid, ForeignId::As::pid);
   }
   std::vector<ForeignId> out;
@@ -110,17 +115,56 @@ std::uint64_t namespace_of_proc(const ProcFs& proc, pid_t self) {
   return link.has_error() ? 0 : parse_inode_link(link.value(), "pid").value_or(0);
 }
 
+// Who takes the snapshot, and through what.
+struct Observer {
+  explicit Observer(const SnapshotOptions& options) : proc(options.proc), shown(proc.self()) {
+    // Another namespace's /proc shows us under another number, or not at all; kcmp(2) takes ours.
+    self = options.self != 0 ? options.self : shown;
+    own_proc = shown != 0 && shown == getpid();
+    kcmp = options.kcmp ? options.kcmp : own_proc ? Kcmp(system_kcmp) : Kcmp();
+  }
+
+  // What is told of a tree as a whole, once it is known.
+  void complete(const Reading& reading, TreeSnapshot& out) const {
+    out.foreign = find_foreign(reading);
+    out.excluded = reading.excluded;
+    out.contains_self = reading.contains_self;
+    out.proc_ns = own_proc ? namespace_of_proc(proc, shown) : 0;
+    find_namespaces(proc, out);
+    find_strays(proc, reading.everybody, shown, out);
+  }
+
+  ProcFs proc;
+  pid_t shown, self = 0;
+  bool own_proc = false;
+  Kcmp kcmp;
+};
+
+Error changed_all_the_time(pid_t root, unsigned readings, const std::string& what) {
+  return cannot("process " + std::to_string(root) + " changed while being checkpointed",
+                "read " + std::to_string(readings) + " times; last: " + what,
+                "stop it first (kill -STOP), or try again when it is less busy", EBUSY);
+}
+
 }  // namespace
 
+Result<TreeSnapshot> look_at_tree(pid_t root, const SnapshotOptions& options) {
+  const Observer by(options);
+  CKPT_CHECK(check_root(by.proc, root, by.self));
+  let_pipeline_start(by.proc, root, by.self);
+  CKPT_TRY(Reading reading, read_bones(by.proc, root, by.self, options.alone));
+  TreeSnapshot out;
+  out.processes = std::move(reading.processes);
+  out.excluded = std::move(reading.excluded);
+  out.contains_self = reading.contains_self;
+  out.attempts = 1;
+  return out;
+}
+
 Result<TreeSnapshot> snapshot_tree(pid_t root, const SnapshotOptions& options) {
-  const ProcFs proc(options.proc);
-  // Another namespace's /proc shows us under another number, or not at all; kcmp(2) takes ours.
-  const pid_t shown = proc.self();
-  const pid_t self = options.self != 0 ? options.self : shown;
-  const bool own_proc = shown != 0 && shown == getpid();
-  const Kcmp kcmp = options.kcmp ? options.kcmp : own_proc ? Kcmp(system_kcmp) : Kcmp();
-  CKPT_CHECK(check_root(proc, root, self));
-  let_pipeline_start(proc, root, self);
+  const Observer by(options);
+  CKPT_CHECK(check_root(by.proc, root, by.self));
+  if (!options.still) let_pipeline_start(by.proc, root, by.self);
 
   std::optional<Reading> before;
   std::string what = "it was read once only";
@@ -128,39 +172,34 @@ Result<TreeSnapshot> snapshot_tree(pid_t root, const SnapshotOptions& options) {
   for (unsigned attempt = 1; attempt <= options.max_attempts; ++attempt) {
     if (attempt > 2)
       std::this_thread::sleep_for(milliseconds(std::min(attempt * attempt / 4, 50U)));
-    auto reading = read_once(proc, root, self);
+    auto reading = read_once(by.proc, root, by.self, options.alone);
     if (reading.has_error()) {
       if (!is_changed(reading.error())) return reading.error();
       what = reading.error().detail;
       before.reset();
       snapshot.reset();
-      if (auto there = check_root(proc, root, self); there.has_error()) return there.error();
+      if (auto there = check_root(by.proc, root, by.self); there.has_error()) return there.error();
       continue;
     }
     if (before) what = difference(*before, reading.value());
-    if (before && snapshot && what.empty()) {
-      snapshot->attempts = attempt;
-      snapshot->foreign = find_foreign(*before);
-      snapshot->excluded = before->excluded;
-      snapshot->contains_self = before->contains_self;
-      snapshot->proc_ns = own_proc ? namespace_of_proc(proc, shown) : 0;
-      find_namespaces(proc, *snapshot);
-      find_strays(proc, before->everybody, shown, *snapshot);
-      return std::move(*snapshot);
+    const bool confirmed = before && snapshot && what.empty();
+    if (!confirmed) {
+      before = std::move(reading).value();
+      snapshot.emplace();
+      const auto exact = find_sharing(*before, by.kcmp, *snapshot);
+      if (exact.has_error()) {
+        what = exact.error().detail;
+        snapshot.reset();
+        continue;
+      }
+      snapshot->sharing_exact = exact.value();
     }
-    before = std::move(reading).value();
-    snapshot.emplace();
-    const auto exact = find_sharing(*before, kcmp, *snapshot);
-    if (exact.has_error()) {
-      what = exact.error().detail;
-      snapshot.reset();
-      continue;
-    }
-    snapshot->sharing_exact = exact.value();
+    if (!confirmed && !options.still) continue;
+    snapshot->attempts = attempt;
+    by.complete(*before, *snapshot);
+    return std::move(*snapshot);
   }
-  return cannot("process " + std::to_string(root) + " changed while being checkpointed",
-                "read " + std::to_string(options.max_attempts) + " times; last: " + what,
-                "stop it first (kill -STOP), or try again when it is less busy", EBUSY);
+  return changed_all_the_time(root, options.max_attempts, what);
 }
 
 }  // namespace ckpt::host

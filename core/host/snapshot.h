@@ -151,6 +151,8 @@ struct SnapshotOptions {
   pid_t self = 0;              // ckpt's own pid as `proc` shows it; 0: as /proc/self says
   Kcmp kcmp;                   // empty: the system call, if `proc` shows our own pid namespace
   unsigned max_attempts = 20;
+  bool still = false;  // nothing in the tree moves any more: one reading is enough
+  bool alone = false;  // the root without what is below it, and without who is outside
 };
 
 // The tree below and with process `root`. Errors (kind cannot): no such process, a thread's id, a
@@ -168,5 +170,9 @@ struct SnapshotOptions {
 //   the pipeline.
 // They do not count as outside tasks either.
 Result<TreeSnapshot> snapshot_tree(pid_t root, const SnapshotOptions& options = {});
+
+// Who is in the tree: its processes with their ids, states, threads and children, from one reading.
+// Errors: the same.
+Result<TreeSnapshot> look_at_tree(pid_t root, const SnapshotOptions& options = {});
 
 }  // namespace ckpt::host

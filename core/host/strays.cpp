@@ -6,7 +6,7 @@
 
 namespace ckpt::host {
 
-void find_strays(const ProcFs& proc, const std::vector<Passer>& everybody, pid_t self,
+void find_strays(const ProcFs& proc, const std::vector<ProcStat>& everybody, pid_t self,
                  TreeSnapshot& out) {
   std::unordered_map<std::uint64_t, pid_t> inits;  // by namespace
   std::unordered_set<pid_t> ours{self};
@@ -17,7 +17,7 @@ void find_strays(const ProcFs& proc, const std::vector<Passer>& everybody, pid_t
   }
   if (inits.empty()) return;
   for (const Excluded& e : out.excluded) ours.insert(e.pid);
-  for (const Passer& p : everybody) {
+  for (const ProcStat& p : everybody) {
     if (ours.contains(p.pid)) continue;
     const auto link = proc.read_link(std::to_string(p.pid) + "/ns/pid");
     if (link.has_error()) continue;  // it has ended, or may not be looked at

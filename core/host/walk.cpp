@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <csignal>
 
+#include "core/host/in_parts.h"
 #include "core/host/reading.h"
 
 namespace ckpt::host {
@@ -31,30 +32,54 @@ class Walker {
  public:
   Walker(const ProcFs& proc, Reading& out) : proc_(proc), out_(out) {}
 
+  Status run_alone(pid_t root) {
+    CKPT_CHECK(check_children_files(root));
+    CKPT_TRY(ProcessSnapshot process, read_process(root));
+    out_.processes.push_back(std::move(process));
+    return {};
+  }
+
+  // Generation by generation.
   Status run(pid_t root) {
     CKPT_CHECK(check_children_files(root));
-    struct Found {
-      pid_t pid, parent;
-    };
-    std::vector<Found> todo{{root, 0}};
+    std::unordered_map<pid_t, ProcessSnapshot> found;
     std::unordered_set<pid_t> seen{root};
-    while (!todo.empty()) {
-      const auto [pid, parent] = todo.back();
-      todo.pop_back();
-      CKPT_TRY(ProcessSnapshot process, read_process(pid));
-      for (auto it = process.children.rbegin(); it != process.children.rend(); ++it) {
-        if (!seen.insert(*it).second)
-          return changed("process " + std::to_string(*it) + " was found under two parents");
-        todo.push_back({*it, pid});
+    for (std::vector<pid_t> generation{root}; !generation.empty();) {
+      std::vector<ProcessSnapshot> read(generation.size());
+      CKPT_CHECK(in_parts(read.size(), [&](std::size_t begin, std::size_t end) -> Status {
+        for (std::size_t i = begin; i < end; ++i) {
+          CKPT_TRY(read[i], read_process(generation[i]));
+        }
+        return {};
+      }));
+      generation.clear();
+      for (ProcessSnapshot& p : read) {
+        for (const pid_t child : p.children)
+          if (!seen.insert(child).second)
+            return changed("process " + std::to_string(child) + " was found under two parents");
+        generation.insert(generation.end(), p.children.begin(), p.children.end());
+        found.emplace(p.pid, std::move(p));
       }
-      if (pid != root && process.ppid != parent)
-        return changed(name_of(process) + " got another parent");
-      out_.processes.push_back(std::move(process));
     }
+    CKPT_CHECK(put_in_order(root, found));
     return check_against_everybody(seen);
   }
 
  private:
+  Status put_in_order(pid_t root, std::unordered_map<pid_t, ProcessSnapshot>& found) {
+    std::vector<std::pair<pid_t, pid_t>> todo{{root, 0}};  // with the parent
+    while (!todo.empty()) {
+      const auto [pid, parent] = todo.back();
+      todo.pop_back();
+      ProcessSnapshot& p = found.at(pid);
+      if (pid != root && p.ppid != parent) return changed(name_of(p) + " got another parent");
+      for (auto child = p.children.rbegin(); child != p.children.rend(); ++child)
+        todo.emplace_back(*child, pid);
+      out_.processes.push_back(std::move(p));
+    }
+    return {};
+  }
+
   // Without CONFIG_PROC_CHILDREN the children are those that name the parent, eldest first.
   Status check_children_files(pid_t root) {
     const std::string r = std::to_string(root);
@@ -66,27 +91,36 @@ class Walker {
     have_children_files_ = false;
     auto sorted = out_.everybody;
     std::stable_sort(sorted.begin(), sorted.end(),
-                     [](const Passer& a, const Passer& b) { return a.start_time < b.start_time; });
-    for (const Passer& p : sorted) born_to_[p.ppid].push_back(p.pid);
+                     [](const auto& a, const auto& b) { return a.start_time < b.start_time; });
+    for (const ProcStat& p : sorted) born_to_[p.ppid].push_back(p.pid);
     return {};
   }
 
   // The lists of children are trustworthy only while nobody dies: who names a member as parent must
   // have been found.
   Status check_against_everybody(const std::unordered_set<pid_t>& seen) const {
-    for (const Passer& p : out_.everybody)
+    for (const ProcStat& p : out_.everybody)
       if (p.ppid != 0 && seen.contains(p.ppid) && !seen.contains(p.pid))
         return changed("process " + std::to_string(p.pid) + " (" + p.comm + ") came or went");
     return {};
   }
 
-  Result<ProcessSnapshot> read_process(pid_t pid) {
+  // Read with everybody's, unless it has been born since.
+  Result<ProcStat> stat_of(pid_t pid) const {
+    const auto& all = out_.everybody;
+    const auto at = std::lower_bound(all.begin(), all.end(), pid,
+                                     [](const ProcStat& s, pid_t p) { return s.pid < p; });
+    if (at != all.end() && at->pid == pid) return *at;
+    const auto text = proc_.read(std::to_string(pid) + "/stat");
+    if (text.has_error()) return trouble(text.error(), pid);
+    return parse_stat(text.value());
+  }
+
+  Result<ProcessSnapshot> read_process(pid_t pid) const {
     const std::string dir = std::to_string(pid);
-    const auto stat_text = proc_.read(dir + "/stat");
-    if (stat_text.has_error()) return trouble(stat_text.error(), pid);
     const auto status_text = proc_.read(dir + "/status");
     if (status_text.has_error()) return trouble(status_text.error(), pid);
-    CKPT_TRY(const ProcStat stat, parse_stat(stat_text.value()));
+    CKPT_TRY(const ProcStat stat, stat_of(pid));
     CKPT_TRY(const ProcStatus status, parse_status(status_text.value()));
     if (stat.state == 'X' || stat.state == 'x')
       return changed("process " + dir + " (" + stat.comm + ") ended");
@@ -127,7 +161,7 @@ class Walker {
     p.seccomp = status.seccomp;
   }
 
-  Status read_threads(const ProcStatus& leader, ProcessSnapshot& p) {
+  Status read_threads(const ProcStatus& leader, ProcessSnapshot& p) const {
     const std::string dir = std::to_string(p.pid) + "/task";
     const auto tids = proc_.numbers(dir);
     if (tids.has_error()) return trouble(tids.error(), p.pid);
@@ -146,7 +180,7 @@ class Walker {
   }
 
   Result<ThreadSnapshot> read_thread(const std::string& dir, pid_t tid, const ProcStatus& leader,
-                                     ProcessSnapshot& p) {
+                                     ProcessSnapshot& p) const {
     const auto vanished = [&](const Error& e) {
       return gone(e) ? changed("thread " + std::to_string(tid) + " of " + name_of(p) + " ended")
                      : e;
@@ -212,23 +246,24 @@ bool descends_from(const ProcFs& proc, pid_t pid, pid_t ancestor) {
   return false;
 }
 
-Result<std::vector<Passer>> scan_everybody(const ProcFs& proc) {
+Result<std::vector<ProcStat>> scan_everybody(const ProcFs& proc) {
   CKPT_TRY(const auto pids, proc.numbers("."));
-  std::vector<Passer> out;
-  out.reserve(pids.size());
-  for (const pid_t pid : pids) {
-    const auto text = proc.read(std::to_string(pid) + "/stat");
-    // Whoever ends meanwhile, or is hidden (hidepid), is not counted.
-    if (text.has_error()) continue;
-    const auto stat = parse_stat(text.value());
-    if (stat.has_error()) continue;
-    const ProcStat& s = stat.value();
-    out.push_back({s.pid, s.ppid, s.pgrp, s.session, s.start_time, s.comm});
-  }
+  std::vector<ProcStat> out(pids.size());
+  CKPT_CHECK(in_parts(pids.size(), [&](std::size_t begin, std::size_t end) -> Status {
+    for (std::size_t i = begin; i < end; ++i) {
+      const auto text = proc.read(std::to_string(pids[i]) + "/stat");
+      auto stat = text.has_error() ? text.error() : parse_stat(text.value());
+      if (!stat.has_error()) out[i] = std::move(*stat);
+    }
+    return {};
+  }));
+  // Whoever ends meanwhile, or is hidden (hidepid), is not counted.
+  std::erase_if(out, [](const ProcStat& s) { return s.pid == 0; });
   return out;
 }
 
-Status walk(const ProcFs& proc, pid_t root, Reading& reading) {
+Status walk(const ProcFs& proc, pid_t root, bool alone, Reading& reading) {
+  if (alone) return Walker(proc, reading).run_alone(root);
   CKPT_TRY(reading.everybody, scan_everybody(proc));
   return Walker(proc, reading).run(root);
 }

@@ -3,11 +3,12 @@
 //
 //   bench_real CKPT [MOST_PROCESSES [MOST_MEGABYTES [ROUNDS]]]    1000, 1024 and 5 unless told
 //
-// Idle processes: a restore against fork + pause of as many; a dump against finding and reading
-// their pages. One process with much memory, half of it random: a dump against zstd -1 -T0 of the
-// same bytes from a memory file to the folder of the image, and fsync(2) of what it wrote, as a
-// dump does; a restore against zstd -d of the image into a memory file. Frozen: for how long the
-// root was seen in a tracing stop while it was dumped to go on.
+// Idle processes (bench_idle, which is to lie beside this program): a restore against fork + pause
+// of as many by a process of the same kind; a dump against finding and reading their pages. One
+// process with much memory, half of it random: a dump against zstd -1 -T0 of the same bytes from a
+// memory file to the folder of the image, and fsync(2) of what it wrote, as a dump does; a restore
+// against zstd -d of the image into a memory file. Frozen: for how long the root was seen in a
+// tracing stop while it was dumped to go on.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -21,6 +22,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <random>
@@ -31,6 +33,7 @@
 #include "core/host/maps_text.h"
 #include "core/host/page_scan.h"
 #include "core/host/proc_fs.h"
+#include "tests/bench/idle.h"
 
 namespace {
 
@@ -59,62 +62,50 @@ double median(std::vector<double> all) {
   return all[all.size() / 2];
 }
 
+[[noreturn]] void exec(std::vector<std::string> command) {
+  std::vector<char*> argv;
+  for (std::string& word : command) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  execvp(argv[0], argv.data());
+  _exit(127);
+}
+
 // A command with its output thrown away, or in `out`; must succeed.
-void run(std::vector<std::string> command, int out = -1) {
+void run(const std::vector<std::string>& command, int out = -1) {
   const pid_t pid = fork();
   if (pid == 0) {
-    std::vector<char*> argv;
-    for (std::string& word : command) argv.push_back(word.data());
-    argv.push_back(nullptr);
     const int null = open("/dev/null", O_RDWR);
     for (int fd = 0; fd < 2; ++fd) dup2(null, fd);
     if (out >= 0) dup2(out, 1);
-    execvp(argv[0], argv.data());
-    _exit(127);
+    exec(command);
   }
   int status = 0;
   if (waitpid(pid, &status, 0) != pid || status != 0)
     die(command[0] + " " + command[1] + " failed");
 }
 
-// How many processes are there.
-unsigned* g_arrived = nullptr;
+int g_shared_fd = -1;
+IdleShared* g_shared = nullptr;
 
-// Says so, and waits for the end. Nothing is shared with the bench any more.
-[[noreturn]] void arrive() {
-  __atomic_add_fetch(g_arrived, 1, __ATOMIC_SEQ_CST);
-  munmap(g_arrived, kPage);
-  for (;;) pause();
-}
-void await_arrivals(unsigned processes) {
-  while (__atomic_load_n(g_arrived, __ATOMIC_SEQ_CST) < processes) usleep(50);
+pid_t start_idle(const std::vector<std::string>& arguments) {
+  g_shared->arrived = 0;
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+  std::vector<std::string> command{self + "/bench_idle"};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  const pid_t pid = fork();
+  if (pid == 0) exec(command);
+  return pid;
 }
 
 // A tree of `processes`; the root has read `contents` bytes from `data`.
 pid_t start_tree(unsigned processes, int data, std::size_t contents) {
-  *g_arrived = 0;
-  const pid_t root = fork();
-  if (root != 0) {
-    await_arrivals(processes);
-    return root;
+  const pid_t root = start_idle({"tree", std::to_string(g_shared_fd), std::to_string(processes),
+                                 std::to_string(data), std::to_string(contents)});
+  while (__atomic_load_n(&g_shared->arrived, __ATOMIC_SEQ_CST) < processes) {
+    if (waitpid(root, nullptr, WNOHANG) != 0) die("bench_idle");
+    usleep(50);
   }
-  setsid();
-  const int null = open("/dev/null", O_RDWR);
-  for (int fd = 0; fd < 3; ++fd) dup2(null, fd);
-  if (contents > 0) {
-    void* const at =
-        mmap(nullptr, contents, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    for (std::size_t have = 0; have < contents;) {
-      const ssize_t n =
-          pread(data, static_cast<char*>(at) + have, contents - have, static_cast<off_t>(have));
-      if (n <= 0) _exit(1);
-      have += static_cast<std::size_t>(n);
-    }
-  }
-  closefrom(3);
-  for (unsigned i = 1; i < processes; ++i)
-    if (fork() == 0) arrive();
-  arrive();
+  return root;
 }
 
 std::vector<pid_t> children_of(pid_t pid) {
@@ -147,20 +138,10 @@ void end_tree(pid_t root) {
 }
 
 double bare_fork(unsigned processes) {
-  *g_arrived = 0;
-  std::vector<pid_t> all;
-  const double took = timed([&] {
-    for (unsigned i = 0; i < processes; ++i) {
-      const pid_t pid = fork();
-      if (pid < 0) die("fork");
-      if (pid == 0) arrive();
-      all.push_back(pid);
-    }
-    await_arrivals(processes);
-  });
-  for (const pid_t pid : all) kill(pid, SIGKILL);
+  start_idle({"fork", std::to_string(g_shared_fd), std::to_string(processes)});
   reap();
-  return took;
+  if (g_shared->arrived != processes) die("bench_idle");
+  return g_shared->seconds;
 }
 
 // Finds all pages that are a tree's own, and reads them.
@@ -309,8 +290,10 @@ int main(int argc, char** argv) {
     return 2;
   }
   prctl(PR_SET_CHILD_SUBREAPER, 1);
-  g_arrived = static_cast<unsigned*>(
-      mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  g_shared_fd = memfd_create("shared", 0);
+  if (ftruncate(g_shared_fd, kPage) != 0) die("memfd");
+  g_shared = static_cast<IdleShared*>(
+      mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, g_shared_fd, 0));
   char folder[] = "/tmp/ckpt_bench_XXXXXX";
   if (mkdtemp(folder) == nullptr) die("mkdtemp");
   const std::string image = std::string(folder) + "/image";

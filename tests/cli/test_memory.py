@@ -485,6 +485,15 @@ class Refused(Live):
                 traced = f"TracerPid:\t{tracer.pid}\n" in f.read()
         self.fails(1, "dump", "--pid", p.pid, "-o", "t.ckpt", says=f"process {tracer.pid} traces it")
 
+    def test_zombie(self):
+        p = self.python()
+        os.kill(p.pid, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while p.state() != "Z":
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+        self.fails(1, "dump", "--pid", p.pid, "-o", "z.ckpt", says="all of them have ended")
+
     def test_itself(self):
         p = subprocess.run(["bash", "-c", '"$0" dump --pid $$ -o t.ckpt; echo "code $?"', CKPT],
                            cwd=self.dir, capture_output=True, env=environment(), timeout=60,

@@ -13,6 +13,7 @@
 #include <iostream>
 
 #include "format/stream.h"
+#include "restart/host_executor_raw.h"
 #include "tests/model/check.h"
 #include "tests/model/random.h"
 #include "tests/restart/random_history.h"
@@ -138,19 +139,23 @@ TEST_CASE("An init that could never end is not made", "[real]") {
 
 namespace {
 
-// What a task sees of itself when its place is right.
+// What a task sees of itself when its place is right. It has no library any more.
 struct Seen {
   std::uint32_t subreaper = 0, descriptors = 0, death = 0;
   std::uint64_t pending = 0;
+  std::uint64_t action[4] = {};  // of SIGUSR1
 };
 
-void look(const void* context, std::size_t task) {
+CKPT_RAW void look(const void* context, std::size_t task) {
+  using real::address;
+  using real::call;
   Seen& seen = static_cast<Seen*>(const_cast<void*>(context))[task];
-  ::syscall(SYS_prctl, PR_GET_PDEATHSIG, &seen.death);
-  for (int fd = 0; fd < 1024; ++fd) seen.descriptors += ::fcntl(fd, F_GETFD) >= 0 ? 1 : 0;
-  ::syscall(SYS_rt_sigpending, &seen.pending, sizeof seen.pending);
-  ::syscall(SYS_prctl, PR_GET_CHILD_SUBREAPER, &seen.subreaper);
-  for (;;) ::syscall(SYS_pause);
+  call(SYS_prctl, PR_GET_PDEATHSIG, address(&seen.death));
+  for (int fd = 0; fd < 1024; ++fd) seen.descriptors += call(SYS_fcntl, fd, F_GETFD) >= 0 ? 1 : 0;
+  call(SYS_rt_sigpending, address(&seen.pending), sizeof seen.pending);
+  call(SYS_rt_sigaction, SIGUSR1, 0, address(seen.action), sizeof seen.pending);
+  call(SYS_prctl, PR_GET_CHILD_SUBREAPER, address(&seen.subreaper));
+  for (;;) call(SYS_pause);
 }
 
 }  // namespace
@@ -168,6 +173,7 @@ TEST_CASE("Who has its place keeps nothing of the restore", "[real]") {
   format::Image image = g.image();
   for (format::Task& task : image.tasks)
     if (task.exit_state == 0) task.pdeath_signal = SIGTERM;
+  image.tasks[2].exit_signal = SIGUSR1;
   const auto plan = make_plan(image);
   REQUIRE(plan.has_value());
   const std::size_t bytes = image.tree.size() * sizeof(Seen);
@@ -188,6 +194,7 @@ TEST_CASE("Who has its place keeps nothing of the restore", "[real]") {
       ::usleep(1000);
     CHECK(seen[i].subreaper == image.kin_of(i).subreaper);
     CHECK(seen[i].death == SIGTERM);
+    CHECK(seen[i].action[0] == 0);
     CHECK(seen[i].pending == 0);  // nor has the end of a helper sent it
     CHECK(seen[i].descriptors == 0);
   }

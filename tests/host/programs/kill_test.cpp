@@ -97,16 +97,13 @@ std::vector<std::pair<std::uint64_t, std::uint64_t>> mappings(pid_t pid) {
 
 Status ask_once(pid_t pid) {
   CKPT_TRY(const auto tree, host::FrozenTree::freeze(pid));
-  CKPT_TRY(host::ProcessState state,
-           host::gather_outside(tree->snapshot().processes.front(), *tree));
-  std::vector<host::ProcessState> processes;
-  processes.push_back(std::move(state));
-  const auto sockets = host::UnixSockets::find(tree->snapshot(), processes);
+  CKPT_TRY(std::vector<host::ProcessState> states, host::gather_outside(*tree));
+  const auto sockets = host::UnixSockets::find(tree->snapshot(), states);
   for (const host::OpenFile& file : tree->snapshot().files) {
     const host::UnixSocket* const socket = sockets.at(file.ino);
     if (socket && !socket->why.empty()) return cannot("cannot ask", file.link + socket->why);
   }
-  return host::gather_inside(processes.front());
+  return host::gather_inside(states);
 }
 
 // What a tracer does until it is killed: at the `skip`-th time that it comes to phase `phase`, or
@@ -127,7 +124,7 @@ Status ask_once(pid_t pid) {
 }
 
 void kill_once(const Target& target, int phase) {
-  std::uniform_int_distribution<int> skips(0, target.mode == "multi" ? 12 : 2), delays(200, 9000);
+  std::uniform_int_distribution<int> skips(0, target.mode == "single" ? 2 : 12), delays(200, 9000);
   const int skip = skips(g_random);
   const pid_t child = fork();
   if (child == 0) ask_forever(target.pid, phase, skip);
@@ -201,7 +198,8 @@ int main(int argc, char** argv) {
   if (argc != 3) return 2;
   const int kills = std::atoi(argv[2]);
   leave_in_peace(argv[1]);
-  torment(argv[1], "single", kills / 2);
-  torment(argv[1], "multi", kills - kills / 2);
+  torment(argv[1], "single", kills / 3);
+  torment(argv[1], "multi", kills / 3);
+  torment(argv[1], "family", kills - kills / 3 * 2);
   return 0;
 }

@@ -120,7 +120,7 @@ void rebear(pid_t pid, const std::vector<std::byte>& bytes) {
   if (child < 0) fail(std::string("clone3: ") + std::strerror(errno));
   if (child == 0) {
     setsid();
-    rebirth.become(0);
+    restart::Rebirth::become(rebirth.context(), 0);
   }
   for (std::size_t ready = 0; ready < rebirth.tasks();) {
     ready = rebirth.wait_ready(ready, 20);

@@ -2,17 +2,19 @@
 // mask, messages that wait in a socket, memory, condition variables and rseq, in one thread or in
 // many, until SIGTERM.
 //
-//     ckpt_target single|multi|strict|threads
+//     ckpt_target single|multi|strict|threads|family
 //
-// threads is strict without epoll.
+// threads is strict without epoll. family is single with four children of the same kind.
 // strict is multi where no call may fail with EINTR. (Linux lets epoll_wait(2) and sigwaitinfo(2)
 // do so after a mere stop; a tracer that lives prevents it, one that is killed right then cannot.)
 // Prints "ready" once it is at work. Exit status 0: all was right; 1: the errors are on standard
 // error.
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/rseq.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <linux/futex.h>
@@ -23,6 +25,7 @@
 #include <csignal>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <mutex>
@@ -294,17 +297,43 @@ void multi() {
   for (std::thread& t : threads) t.join();
 }
 
+// Each looks after itself as a single one does.
+std::vector<pid_t> start_children(int count) {
+  std::vector<pid_t> all;
+  for (int i = 0; i < count; ++i) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      single();
+      std::exit(g_errors == 0 ? 0 : 1);
+    }
+    all.push_back(pid);
+  }
+  return all;
+}
+
+void end_children(const std::vector<pid_t>& all) {
+  for (const pid_t pid : all) {
+    int status = 0;
+    kill(pid, SIGTERM);
+    if (waitpid(pid, &status, 0) != pid || status != 0) bad("child %d: status %d", pid, status);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   block({SIGTERM, kRealtime});
+  const std::vector<pid_t> children =
+      start_children(argc > 1 && std::strcmp(argv[1], "family") == 0 ? 4 : 0);
   std::puts("ready");
   std::fflush(stdout);
   g_epoll = argc < 2 || std::strcmp(argv[1], "threads") != 0;
   g_strict = !g_epoll || (argc > 1 && std::strcmp(argv[1], "strict") == 0);
-  if (argc < 2 || std::strcmp(argv[1], "single") == 0)
+  if (argc < 2 || std::strcmp(argv[1], "single") == 0 || !children.empty())
     single();
   else
     multi();
+  end_children(children);
   return g_errors == 0 ? 0 : 1;
 }
