@@ -108,7 +108,9 @@ CommandSpec inspect() {
   CommandSpec c;
   c.name = "inspect";
   c.summary = "IMAGE [--tree|--pids|--fds|--maps|...]    look at an image";
-  c.usage = "IMAGE [--tree | --pids | --fds | --maps | --records | --trace] [--pid PID] [--json]";
+  c.usage =
+      "IMAGE [--tree | --pids | --fds | --maps | --records | --trace]\n"
+      "          [--pid PID] [--json]";
   c.text = "Shows what an image holds: without options a summary and the tree.";
   c.options = {
       {0, "tree", "", "the tree alone, with all ghosts"},

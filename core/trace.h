@@ -27,7 +27,7 @@ class Task;
 constexpr bool kTraceBuilt = CKPT_TRACE != 0;
 
 // An LWP or a process, and no other one that has its number later: `nr` in the machine's root
-// namespace (kNrUnknown where that is not known), and the how-manieth life of the machine it is.
+// namespace (kNrUnknown where that is not known), and its count among all that ever lived there.
 // An exec by a thread that is not the leader keeps the life and changes the number: the LWP of
 // before is no more. nr 0: the kernel and its servers; the life is then the server's identity.
 struct LwpId {

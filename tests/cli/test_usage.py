@@ -33,12 +33,6 @@ class Usage(Case):
         self.usage("inspect", "-Z", "x", says="unknown option -Z")
         self.usage("dump", "--leave-runing", "--pid", "1", hint="did you mean --leave-running?")
 
-    def test_no_option_that_does_nothing(self):
-        for option in ("--trace",):
-            self.usage("dump", option, "x", says=f"unknown option {option}")
-        for option in ("--trace",):
-            self.usage("inspect", option, "x", says=f"unknown option {option}")
-
     def test_size(self):
         for bad in ("x", "1k", "-1", "1.5G", "M", "99999999999G", "5MB"):
             self.usage("dump", "--pid", "1", f"--deleted-limit={bad}", says="no number of bytes")

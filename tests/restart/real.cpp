@@ -97,6 +97,7 @@ format::Image bare(format::Image image) {
   image.files.clear();
   image.file_tables.clear();
   image.fs.clear();
+  image.requests.clear();
   image.header.features = image.header.features & format::kFeatureNestedNs;
   for (format::TaskObjs& o : image.objs) o = {};
   for (auto& [i, kin] : image.kin) {
