@@ -78,10 +78,6 @@ Status Bodies::gather_all(const GatherOptions& options) {
     for (const ThreadState& t : processes_[i].threads) process_of_[t.tid] = i;
     anchors_.push_back({new Anchor, new Anchor, new Anchor});
   }
-  if (processes_.empty())
-    return cannot("cannot take the memory of the processes",
-                  "none of them lives: a zombie has no memory",
-                  "--no-memory takes an image without memory", ESRCH);
   contents_of_files_ = {UnnamedFiles::find(tree_.snapshot(), processes_, options.deleted_limit),
                         FileOwners::find(tree_.snapshot(), processes_),
                         UnixSockets::find(tree_.snapshot(), processes_)};
