@@ -179,6 +179,19 @@ void FdsPrinter::now(std::uint32_t file) {
          << (f.fatal ? style_.red(f.message()) : style_.yellow(f.message())) << "\n";
 }
 
+std::string socket_text(const format::ImageSocket& socket) {
+  const format::Socket& s = socket.socket;
+  std::string text = std::string("  ") + socket_type_name(socket);
+  if (s.shutdown != 0) {
+    const bool receives = (s.shutdown & format::kShutReceive) == 0;
+    const bool sends = (s.shutdown & format::kShutSend) == 0;
+    text += receives ? ", sends no more" : sends ? ", receives no more" : ", shut down";
+  }
+  if (s.error != 0) text += ", its connection was reset";
+  if (!socket.messages.empty()) text += "  " + count_of(socket.messages.size(), "message");
+  return text;
+}
+
 // What is in flight behind a reading end, and the locks that fdinfo would show for this fd: those
 // of the open file and those of this table.
 std::string FdsPrinter::contents(std::uint32_t table, const format::FileDesc& fd,
@@ -188,6 +201,8 @@ std::string FdsPrinter::contents(std::uint32_t table, const format::FileDesc& fd
   if (flight != facts_.in_flight.end() && (file.f_flags & 3) != 1)
     text += flight->second.uncertain ? "  not known what is in flight"
                                      : "  " + count_of(flight->second.bytes, "byte") + " in flight";
+  if (const auto socket = facts_.sockets.find(fd.fd_objref); socket != facts_.sockets.end())
+    text = socket_text(*socket->second) + text;
   const auto locks = facts_.locks.find(fd.fd_objref);
   if (locks == facts_.locks.end()) return text;
   for (const format::FileLock* lock : locks->second)
@@ -235,6 +250,11 @@ std::string FdsPrinter::ends(std::uint32_t table, const format::FileDesc& fd) co
   const std::uint32_t access = file.f_flags & 3;
   std::int32_t pipe = file.pipe_objref;
   if (socket) {
+    const auto inside = facts_.sockets.find(fd.fd_objref);
+    if (inside != facts_.sockets.end() && inside->second->socket.peer == format::kPeerGone)
+      return "other end closed";
+    if (inside != facts_.sockets.end() && inside->second->socket.peer == format::kPeerNone)
+      return "not connected";
     const auto peer = facts_.peers.find(pipe);
     pipe = peer == facts_.peers.end() ? 0 : peer->second;
   }

@@ -83,6 +83,7 @@ ImageFacts::ImageFacts(const format::Image& of)
     peers[pair.one] = pair.other;
     peers[pair.other] = pair.one;
   }
+  for (const format::ImageSocket& s : image.process.sockets) sockets[s.socket.file_objref] = &s;
 }
 
 ProcessState ImageFacts::state(const ProcessFacts& p) const {
@@ -133,6 +134,12 @@ const ProcessFacts* ImageFacts::find(std::int32_t pid) const {
   for (const ProcessFacts& p : processes)
     if (root_nr(leader(p).tgid) == pid) return &p;
   return nullptr;
+}
+
+const char* socket_type_name(const format::ImageSocket& socket) {
+  return socket.socket.type == format::kStream     ? "stream"
+         : socket.socket.type == format::kDatagram ? "datagram"
+                                                   : "seqpacket";
 }
 
 std::string describe_exit(std::uint32_t status) {

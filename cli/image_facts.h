@@ -56,6 +56,7 @@ class ImageFacts {
   std::unordered_map<std::int32_t, std::vector<const format::Request*>>
       requests;                                          // by the process's pid objref
   std::unordered_map<std::int32_t, std::int32_t> peers;  // of a socket pair, by pipe_objref
+  std::unordered_map<std::int32_t, const format::ImageSocket*> sockets;  // by file_objref
 
   [[nodiscard]] const format::TreeEntry& leader(const ProcessFacts& p) const {
     return image.tree[p.first];
@@ -95,6 +96,9 @@ class ImageFacts {
  private:
   std::unordered_map<std::int32_t, std::uint32_t> namespace_at_;  // by objref
 };
+
+// "stream", "datagram", "seqpacket".
+const char* socket_type_name(const format::ImageSocket& socket);
 
 // "exited with 3", "killed by signal 9 (SIGKILL)", ", core dumped": wait(2)'s status in words.
 std::string describe_exit(std::uint32_t status);

@@ -71,6 +71,7 @@ class ImageJson {
   void tasks();
   void files();
   void contents(const format::ImageFile& file, json::object& o) const;
+  static json::object socket(const format::ImageSocket& socket);
   [[nodiscard]] json::object task(const ProcessFacts& p) const;
   [[nodiscard]] json::object request(const format::Request& r) const;
   [[nodiscard]] json::value nr(std::int32_t ref) const {
@@ -253,6 +254,26 @@ void ImageJson::files() {
   }
 }
 
+json::object ImageJson::socket(const format::ImageSocket& socket) {
+  const format::Socket& s = socket.socket;
+  constexpr const char* kPeers[] = {"none", "paired", "closed"};
+  json::array messages;
+  for (const std::uint32_t size : socket.messages) messages.emplace_back(size);
+  json::object options;
+  for (const format::SocketOption& o : socket.options)
+    options[std::to_string(o.option)] = o.value.value();
+  json::object out{{"type", socket_type_name(socket)},
+                   {"other_end", kPeers[s.peer]},
+                   {"receives", (s.shutdown & format::kShutReceive) == 0},
+                   {"sends", (s.shutdown & format::kShutSend) == 0},
+                   {"error", s.error.value()},
+                   {"creator_uid", s.peer_uid.value()},
+                   {"creator_gid", s.peer_gid.value()},
+                   {"options", std::move(options)}};
+  if (s.type != format::kStream) out["messages"] = std::move(messages);
+  return out;
+}
+
 // What is in flight (for a reading end) and the locks, where there are any.
 void ImageJson::contents(const format::ImageFile& file, json::object& o) const {
   const std::int32_t pipe = file.file.pipe_objref;
@@ -264,6 +285,8 @@ void ImageJson::contents(const format::ImageFile& file, json::object& o) const {
     o["in_flight"] = {{"bytes", f.uncertain ? json::value() : json::value(f.bytes)},
                       {"known", f.known}};
   }
+  if (const auto inside = facts_.sockets.find(file.ref); inside != facts_.sockets.end())
+    o["socket"] = socket(*inside->second);
   const auto found = facts_.locks.find(file.ref);
   if (found == facts_.locks.end()) return;
   json::array locks;

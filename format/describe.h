@@ -118,6 +118,12 @@ bool visit_record_struct(std::uint32_t type, F&& f) {
       return call(std::type_identity<Inode>{});
     case file_owner:
       return call(std::type_identity<FileOwner>{});
+    case placement:
+      return call(std::type_identity<Placement>{});
+    case guards:
+      return call(std::type_identity<Guards>{});
+    case socket:
+      return call(std::type_identity<Socket>{});
     case request:
       return call(std::type_identity<Request>{});
     case tail:

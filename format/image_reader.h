@@ -1,7 +1,7 @@
 // The reader behind read_image(): one record of look-ahead over a RecordSource. Internal to
 // format/. read_image.cpp reads the head, pids and tree; read_tasks.cpp the tasks and their
 // objects; read_process.cpp what they are made of; read_contents.cpp what stands behind them;
-// read_pages.cpp the pages at the end.
+// read_insides.cpp what open files hold; read_pages.cpp the pages at the end.
 //
 // Invariant: record_ is the first record not yet taken; whoever reads its payload does so before
 // advance(). Every reference is checked when it is read, so objects stand before their users.
@@ -13,6 +13,8 @@
 #include "format/objrefs.h"
 
 namespace ckpt::format {
+
+std::string hex(std::uint64_t n);  // "0x1f", for errors
 
 class ImageReader {
  public:
@@ -65,27 +67,42 @@ class ImageReader {
   Status read_platform();
   Status read_space();
   Status read_task_spaces();
+  Status read_placement(ImageThread& thread);
   Status take_bytes(std::size_t least, std::size_t most, std::vector<std::byte>& out);
+  // A BUFFER of exactly `count` elements.
   template <class T>
-  Status take_array(std::size_t count, std::vector<T>& out);
+  Status take_array(std::size_t count, std::vector<T>& out) {
+    if (!at(RecordType::buffer)) return unexpected(RecordType::buffer);
+    if (record_.payload.size() != count * sizeof(T))
+      return bad("a buffer of " + std::to_string(record_.payload.size()) + " bytes does not hold " +
+                 std::to_string(count) + " entries");
+    out.resize(count);
+    if (count > 0) std::memcpy(out.data(), record_.payload.data(), record_.payload.size());
+    return advance();
+  }
   Status read_process_object(const Objref& announced);
   Status read_mm(std::int32_t ref);
+  Status read_guards(ImageMm& mm);
   Status read_vma(ImageMm& mm);
   Status check_vma(const ImageMm& mm, const Vma& vma) const;
   Status define_shm(const Vma& vma);
   Status read_sighand(std::int32_t ref);
   Status read_signal(std::int32_t ref);
   Status read_pending(std::vector<Siginfo>& out);
-  Status read_file_state();
   Status read_cred(std::int32_t ref);
   Status read_thread();
   Status check_process_objs(const TaskObjs& objs) const;
 
-  // read_pages.cpp
-  Status read_memory();
+  // read_insides.cpp
+  Status read_insides();
   Status read_pipe_size();
+  Status read_file_state();
+  Status read_socket();
   Status read_inode();
   Status read_file_owner();
+
+  // read_pages.cpp
+  Status read_memory();
   Status read_pages();
   Status check_page_ref(const PageRef& ref, std::uint64_t nr_pages) const;
   void count_pages(const PageRef& ref, const std::vector<std::uint64_t>& hashes);

@@ -21,8 +21,9 @@ struct ImageMm {
   std::string exe;
   std::vector<std::byte> auxv;
   std::vector<ImageVma> vmas;  // ascending, without overlap
-  std::uint64_t pages = 0;     // with contents in the image
-  std::uint64_t digest = 0;    // of these contents and their addresses; 0: none
+  std::vector<GuardArea> guards;
+  std::uint64_t pages = 0;   // with contents in the image
+  std::uint64_t digest = 0;  // of these contents and their addresses; 0: none
 };
 
 struct ImageShm {
@@ -68,6 +69,9 @@ struct ImageThread {
   SignalTask signal{};
   std::vector<Siginfo> pending;
   std::int32_t cred = 0;  // objref
+  std::uint32_t io_priority = 0;
+  std::vector<u64le> processors;  // as in PLACEMENT; empty: not bound
+  [[nodiscard]] bool placed() const { return io_priority != 0 || !processors.empty(); }
 };
 
 struct ImageFileState {
@@ -87,6 +91,12 @@ struct ImageInode {
   std::uint64_t pages = 0, digest = 0;
 };
 
+struct ImageSocket {
+  Socket socket{};
+  std::vector<u32le> messages;  // bytes of each
+  std::vector<SocketOption> options;
+};
+
 struct ProcessImage {
   Platform platform{};
   std::vector<std::byte> vdso;
@@ -100,6 +110,7 @@ struct ProcessImage {
   std::vector<ImageThread> threads;  // by index in tree
   std::vector<PipeSize> pipes;
   std::vector<ImageFileState> file_states;
+  std::vector<ImageSocket> sockets;
   std::vector<ImageInode> inodes;
   std::vector<FileOwner> owners;
 };

@@ -78,6 +78,20 @@ BOOST_DESCRIBE_STRUCT(Vma, (),
                       (vma_type, vma_objref, ino_objref, ino_size, vm_start, vm_end, vm_page_prot,
                        vm_flags, vm_pgoff, dev, ino, size, mtime_ns))
 
+// GUARDS: pages of an address space that nobody may touch (madvise(2), MADV_GUARD_INSTALL).
+// Followed by a BUFFER of nr_areas GuardArea, ascending.
+struct Guards {
+  u32le nr_areas;
+  u32le pad;
+};
+BOOST_DESCRIBE_STRUCT(Guards, (), (nr_areas))
+
+struct GuardArea {
+  u64le start, end;  // addresses within one mapping, multiples of the page size
+};
+BOOST_DESCRIBE_STRUCT(GuardArea, (), (start, end))
+constexpr std::uint32_t kMaxGuards = 1U << 20;
+
 // PGARR: page contents. Followed by a BUFFER of nr_refs PageRef and, if nr_pages is not 0, a BUFFER
 // of nr_pages pages. No content stands twice in an image.
 struct Pgarr {
@@ -301,7 +315,56 @@ struct FileOwner {
 };
 BOOST_DESCRIBE_STRUCT(FileOwner, (), (file_objref, type, owner, signal))
 
-static_assert(sizeof(Inode) == 56);
+// PLACEMENT: of a thread that is bound to processors or has an I/O priority. Followed by a BUFFER
+// of nr_words u64: bit n % 64 of word n / 64 stands for processor n. No word: it is not bound.
+struct Placement {
+  u32le io_priority;  // ioprio_set(2), class and level; 0: none was set
+  u32le nr_words;
+};
+BOOST_DESCRIBE_STRUCT(Placement, (), (io_priority, nr_words))
+constexpr std::uint32_t kMaxProcessorWords = 1024;  // 65,536 processors
+
+static_assert(sizeof(Inode) == 56 && sizeof(Placement) == 8 && sizeof(Guards) == 8);
+// SOCKET: a FILE that is a socket of AF_UNIX without a name. What waits in it is its pipe's
+// PIPE_BUF, whom it is connected to a SOCKET_PAIR. Followed by a BUFFER of nr_messages u32, the
+// length of each message that waits, from the front, and one of nr_options SocketOption, ascending.
+struct Socket {
+  s32le file_objref;
+  u32le type;                // SocketType
+  u32le peer;                // SocketPeer
+  u32le shutdown;            // shutdown(2), bits: 1 nothing more comes in, 2 nothing more goes out
+  u32le error;               // pending: 0, or ECONNRESET (104)
+  u32le peer_uid, peer_gid;  // SO_PEERCRED: who made the connection
+  u32le nr_messages;         // of a stream 0: it has no boundaries
+  u32le nr_options;
+};
+BOOST_DESCRIBE_STRUCT(Socket, (),
+                      (file_objref, type, peer, shutdown, error, peer_uid, peer_gid, nr_messages,
+                       nr_options))
+enum SocketType : std::uint32_t { kStream = 1, kDatagram = 2, kSeqpacket = 5 };  // socket(2)'s
+enum SocketPeer : std::uint32_t {
+  kPeerNone = 0,
+  kPeerPaired = 1,  // in a SOCKET_PAIR
+  kPeerGone = 2,    // it was closed
+};
+enum SocketShutdown : std::uint32_t { kShutReceive = 1, kShutSend = 2 };
+constexpr std::uint32_t kConnectionReset = 104;  // ECONNRESET
+constexpr std::uint32_t kMaxMessages = 1U << 20;
+
+// setsockopt(2), SOL_SOCKET. Those that are not there are as in a new socket.
+struct SocketOption {
+  u32le option;  // one of kSocketOptions
+  u32le pad;
+  s64le value;  // times: microseconds; SO_LINGER: seconds, and bit 32 if it is on
+};
+BOOST_DESCRIBE_STRUCT(SocketOption, (), (option, value))
+// In x86-64's numbers: SO_REUSEADDR, DONTROUTE, BROADCAST, SNDBUF, RCVBUF, KEEPALIVE, OOBINLINE,
+// PRIORITY, LINGER, PASSCRED, RCVLOWAT, RCVTIMEO, SNDTIMEO, PASSSEC, MARK, RXQ_OVFL, PEEK_OFF,
+// BUF_LOCK, PASSPIDFD, PASSRIGHTS.
+constexpr std::uint32_t kSocketOptions[] = {2,  5,  6,  7,  8,  9,  10, 12, 13, 16,
+                                            18, 20, 21, 34, 36, 40, 42, 72, 76, 83};
+
+static_assert(sizeof(Socket) == 36 && sizeof(SocketOption) == 16);
 static_assert(sizeof(Space) == 8 && sizeof(TaskSpaces) == 16);
 static_assert(sizeof(FileState) == 48 && sizeof(EpollWatch) == 16);
 static_assert(sizeof(Mm) == 136 && sizeof(Vma) == 96 && sizeof(PageRef) == 24);

@@ -326,6 +326,13 @@ Status ImageReader::check_features() {
   if (!image_.requests.empty()) used |= kFeatureRequests;
   if (!image_.process.spaces.empty()) used |= kFeatureSpaces;
   if (!image_.process.inodes.empty()) used |= kFeatureInodes;
+  if (std::any_of(image_.process.threads.begin(), image_.process.threads.end(),
+                  [](const ImageThread& t) { return t.placed(); }))
+    used |= kFeaturePlacement;
+  if (std::any_of(image_.process.mms.begin(), image_.process.mms.end(),
+                  [](const ImageMm& mm) { return !mm.guards.empty(); }))
+    used |= kFeatureGuards;
+  if (!image_.process.sockets.empty()) used |= kFeatureSockets;
   const std::uint64_t said =
       image_.header.features & ~std::uint64_t{kFeatureUnknownIds | kFeatureMemory};
   if (used == said) return {};

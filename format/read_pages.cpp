@@ -1,4 +1,4 @@
-// ImageReader, last part: sizes of pipes, and pages, which follow all metadata.
+// ImageReader, last part: pages, which follow all metadata.
 #include <algorithm>
 
 #include "format/hash.h"
@@ -8,25 +8,9 @@ namespace ckpt::format {
 
 Status ImageReader::read_memory() {
   contents_at_ = record_.offset;
-  while (at(RecordType::pipe_size)) CKPT_CHECK(read_pipe_size());
-  while (at(RecordType::file_state)) CKPT_CHECK(read_file_state());
-  while (at(RecordType::inode)) CKPT_CHECK(read_inode());
-  if (!announced_inodes_.empty())
-    return bad("objref " + std::to_string(*announced_inodes_.begin()) + " has no INODE");
-  while (at(RecordType::file_owner)) CKPT_CHECK(read_file_owner());
+  CKPT_CHECK(read_insides());
   while (at(RecordType::pgarr)) CKPT_CHECK(read_pages());
   return {};
-}
-
-Status ImageReader::read_pipe_size() {
-  PipeSize pipe{};
-  CKPT_CHECK(take(RecordType::pipe_size, pipe));
-  if (refs_.kind(pipe.pipe_objref) != ObjKind::pipe)
-    return bad("pipe_objref " + std::to_string(pipe.pipe_objref) + " is no pipe");
-  if (pipe.capacity > kMaxPipe) return bad("capacity is above 64 MiB");
-  if (image_.process.pipes.size() >= image_.files.size()) return bad("more sizes than files");
-  image_.process.pipes.push_back(pipe);
-  return advance();
 }
 
 // A reference is to pages of the array, and its addresses lie in one mapping of the address space.

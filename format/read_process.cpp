@@ -13,13 +13,13 @@ constexpr std::uint32_t kMaxVmas = 1U << 24;  // vm.max_map_count is 65530 by de
 constexpr std::size_t kMaxSpaces = 1U << 20;
 constexpr std::uint32_t kMaxTimers = 1U << 20;  // bounded by RLIMIT_SIGPENDING in the kernel
 
+}  // namespace
+
 std::string hex(std::uint64_t n) {
   char text[24];
   std::snprintf(text, sizeof text, "0x%llx", static_cast<unsigned long long>(n));
   return text;
 }
-
-}  // namespace
 
 // A BUFFER of a length within bounds.
 Status ImageReader::take_bytes(std::size_t least, std::size_t most, std::vector<std::byte>& out) {
@@ -29,18 +29,6 @@ Status ImageReader::take_bytes(std::size_t least, std::size_t most, std::vector<
     return bad("a buffer of " + std::to_string(n) + " bytes, but it should have " +
                std::to_string(least) + " to " + std::to_string(most));
   out.assign(record_.payload.begin(), record_.payload.end());
-  return advance();
-}
-
-// A BUFFER of exactly `count` elements.
-template <class T>
-Status ImageReader::take_array(std::size_t count, std::vector<T>& out) {
-  if (!at(RecordType::buffer)) return unexpected(RecordType::buffer);
-  if (record_.payload.size() != count * sizeof(T))
-    return bad("a buffer of " + std::to_string(record_.payload.size()) + " bytes does not hold " +
-               std::to_string(count) + " entries");
-  out.resize(count);
-  if (count > 0) std::memcpy(out.data(), record_.payload.data(), record_.payload.size());
   return advance();
 }
 
@@ -124,6 +112,7 @@ Status ImageReader::read_mm(std::int32_t ref) {
   CKPT_CHECK(take_bytes(0, kMaxAuxv, mm.auxv));
   if (mm.auxv.size() % 16 != 0) return bad("the auxiliary vector is no number of entries");
   while (mm.vmas.size() < mm.mm.map_count) CKPT_CHECK(read_vma(mm));
+  if (at(RecordType::guards)) CKPT_CHECK(read_guards(mm));
   mm_index_[ref] = image_.process.mms.size();
   image_.process.mms.push_back(std::move(mm));
   return {};
@@ -177,6 +166,26 @@ Status ImageReader::read_vma(ImageMm& mm) {
   return {};
 }
 
+Status ImageReader::read_guards(ImageMm& mm) {
+  Guards head{};
+  CKPT_CHECK(take(RecordType::guards, head));
+  const std::uint32_t count = head.nr_areas;
+  if (count == 0 || count > kMaxGuards) return bad("nr_areas is " + std::to_string(count));
+  CKPT_CHECK(advance());
+  CKPT_CHECK(take_array(count, mm.guards));
+  std::uint64_t above = 0;
+  auto vma = mm.vmas.begin();
+  for (const GuardArea& g : mm.guards) {
+    if (g.start >= g.end || (g.start | g.end) % kPageSize != 0 || g.start < above)
+      return bad("guard pages from " + hex(g.start) + " to " + hex(g.end));
+    while (vma != mm.vmas.end() && vma->vma.vm_end <= g.start) ++vma;
+    if (vma == mm.vmas.end() || g.start < vma->vma.vm_start || g.end > vma->vma.vm_end)
+      return bad("guard pages at " + hex(g.start) + " lie in no mapping");
+    above = g.end;
+  }
+  return {};
+}
+
 Status ImageReader::read_sighand(std::int32_t ref) {
   Sighand head{};
   CKPT_CHECK(take(RecordType::sighand, head));
@@ -221,56 +230,6 @@ Status ImageReader::read_signal(std::int32_t ref) {
   return {};
 }
 
-Status ImageReader::read_file_state() {
-  ImageFileState state;
-  CKPT_CHECK(take(RecordType::file_state, state.state));
-  const FileState& s = state.state;
-  if (refs_.kind(s.file_objref) != ObjKind::file)
-    return bad("file_objref " + std::to_string(s.file_objref) + " is no file");
-  if (s.kind < kEventfd || s.kind > kEpoll) return bad("unknown kind " + std::to_string(s.kind));
-  if (s.nr_watches > kMaxWatches) return bad("nr_watches is too large");
-  CKPT_CHECK(advance());
-  CKPT_CHECK(take_array(s.nr_watches, state.watches));
-  image_.process.file_states.push_back(std::move(state));
-  return {};
-}
-
-Status ImageReader::read_inode() {
-  ImageInode inode;
-  CKPT_CHECK(take(RecordType::inode, inode.inode));
-  const Inode& i = inode.inode;
-  if (announced_inodes_.erase(i.objref) == 0) CKPT_CHECK(define(i.objref, ObjKind::inode));
-  if (i.kind != kInodeDeleted && i.kind != kInodeMemfd)
-    return bad("unknown kind " + std::to_string(i.kind));
-  if (i.size > kMaxFileSize) return bad("a size of " + hex(i.size));
-  if (i.mode > 07777) return bad("mode " + hex(i.mode) + " is more than permissions");
-  if ((i.seals & ~kKnownSeals) != 0 || (i.seals != 0 && i.kind != kInodeMemfd))
-    return bad("unknown seals " + hex(i.seals));
-  const std::uint32_t files = i.nr_files;
-  CKPT_CHECK(advance());
-  CKPT_CHECK(take_text(RecordType::file_name, inode.name));
-  CKPT_CHECK(take_array(files, inode.files));
-  for (const std::int32_t file : inode.files)
-    if (refs_.kind(file) != ObjKind::file || !files_of_inodes_.insert(file).second)
-      return bad("objref " + std::to_string(file) + " is no file, or that of two inodes");
-  inode_index_[inode.inode.objref] = image_.process.inodes.size();
-  image_.process.inodes.push_back(std::move(inode));
-  return {};
-}
-
-Status ImageReader::read_file_owner() {
-  FileOwner owner{};
-  CKPT_CHECK(take(RecordType::file_owner, owner));
-  if (refs_.kind(owner.file_objref) != ObjKind::file)
-    return bad("file_objref " + std::to_string(owner.file_objref) + " is no file");
-  if (owner.type > 2) return bad("unknown type " + std::to_string(owner.type));
-  if (owner.owner != 0 && !image_.pids.contains(owner.owner))
-    return bad("owner " + std::to_string(owner.owner) + " is no pid object");
-  if (owner.signal > kSignals) return bad("a signal " + std::to_string(owner.signal));
-  image_.process.owners.push_back(owner);
-  return advance();
-}
-
 Status ImageReader::read_cred(std::int32_t ref) {
   ImageCred cred;
   cred.ref = ref;
@@ -298,7 +257,24 @@ Status ImageReader::read_thread() {
     return bad("cred_ref and ecred_ref do not refer to one CRED");
   t.cred = creds.cred_ref;
   CKPT_CHECK(advance());
+  if (at(RecordType::placement)) CKPT_CHECK(read_placement(t));
   if (at(RecordType::task_spaces)) return read_task_spaces();
+  return {};
+}
+
+Status ImageReader::read_placement(ImageThread& thread) {
+  Placement placement{};
+  CKPT_CHECK(take(RecordType::placement, placement));
+  const std::uint32_t words = placement.nr_words;
+  thread.io_priority = placement.io_priority;
+  if (words > kMaxProcessorWords)
+    return bad("nr_words is above " + std::to_string(kMaxProcessorWords));
+  if (words == 0 && thread.io_priority == 0) return bad("it places nothing");
+  CKPT_CHECK(advance());
+  CKPT_CHECK(take_array(words, thread.processors));
+  if (words != 0 && std::all_of(thread.processors.begin(), thread.processors.end(),
+                                [](const u64le& word) { return word == 0; }))
+    return bad("a thread that is bound to no processor");
   return {};
 }
 

@@ -84,6 +84,12 @@ const char* record_name(std::uint32_t type) {
       return "INODE";
     case RecordType::file_owner:
       return "FILE_OWNER";
+    case RecordType::placement:
+      return "PLACEMENT";
+    case RecordType::guards:
+      return "GUARDS";
+    case RecordType::socket:
+      return "SOCKET";
     case RecordType::request:
       return "REQUEST";
     case RecordType::trace:
@@ -98,10 +104,17 @@ const char* record_name(std::uint32_t type) {
 
 std::string feature_names(std::uint64_t features) {
   constexpr std::pair<std::uint64_t, const char*> kNames[] = {
-      {kFeatureNestedNs, "nested pid namespaces"}, {kFeatureFiles, "files"},
-      {kFeatureUnknownIds, "unknown ids"},         {kFeatureLocks, "locks"},
-      {kFeaturePipes, "contents of pipes"},        {kFeatureMemory, "memory and registers"},
-      {kFeatureInodes, "files without a name"},    {kFeatureSpaces, "namespaces of their own"},
+      {kFeatureNestedNs, "nested pid namespaces"},
+      {kFeatureFiles, "files"},
+      {kFeatureUnknownIds, "unknown ids"},
+      {kFeatureLocks, "locks"},
+      {kFeaturePipes, "contents of pipes"},
+      {kFeatureMemory, "memory and registers"},
+      {kFeatureInodes, "files without a name"},
+      {kFeatureSpaces, "namespaces of their own"},
+      {kFeatureGuards, "guard pages"},
+      {kFeaturePlacement, "processors and I/O priorities"},
+      {kFeatureSockets, "sockets"},
       {kFeatureRequests, "requests under way"},
   };
   std::string names;

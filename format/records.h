@@ -56,6 +56,9 @@ enum class RecordType : std::uint32_t {
   task_spaces = 2051,
   inode = 2030,
   file_owner = 2031,
+  placement = 2036,
+  guards = 2037,
+  socket = 2040,
   request = 2060,
   trace = 2061,
   tail = 9001,
@@ -93,9 +96,12 @@ enum Feature : std::uint64_t {
   kFeatureMemory = 32,      // memory and registers: the records of process_records.h
   kFeatureInodes = 64,      // files without a name: INODE
   kFeatureSpaces = 256,     // SPACE, TASK_SPACES
+  kFeaturePlacement = 128,  // PLACEMENT
+  kFeatureGuards = 8192,    // GUARDS
+  kFeatureSockets = 512,    // SOCKET
   kFeatureRequests = 2048,  // REQUEST
 };
-constexpr std::uint64_t kKnownFeatures = 127 | 256 | 2048;
+constexpr std::uint64_t kKnownFeatures = 1023 | 2048 | 8192;
 // "nested pid namespaces, files"; bits without a name as a number; "none".
 std::string feature_names(std::uint64_t features);
 

@@ -53,8 +53,9 @@ class Comparer {
   [[nodiscard]] std::uint64_t features(const Image& image) const {
     std::uint64_t features = image.header.features;
     if (scope_ == Scope::model)
-      features &=
-          ~std::uint64_t{format::kFeatureMemory | format::kFeatureInodes | format::kFeatureSpaces};
+      features &= ~std::uint64_t{format::kFeatureMemory | format::kFeatureInodes |
+                                 format::kFeatureSpaces | format::kFeaturePlacement |
+                                 format::kFeatureGuards | format::kFeatureSockets};
     return features;
   }
   static std::string mode(const Image& image) {

@@ -17,12 +17,15 @@ struct Side {
   explicit Side(const Image& i) : image(i), files(i.files), tables(i.file_tables), fs(i.fs) {
     for (const format::ImageInode& inode : i.process.inodes)
       for (const std::int32_t file : inode.files) inodes[file] = &inode;
+    for (const format::ImageSocket& socket : i.process.sockets)
+      sockets[socket.socket.file_objref] = &socket;
   }
   const Image& image;
   Index<format::ImageFile> files;
   Index<format::ImageFileTable> tables;
   Index<format::ImageFs> fs;
-  std::map<std::int32_t, const format::ImageInode*> inodes;  // by FILE
+  std::map<std::int32_t, const format::ImageInode*> inodes;    // by FILE
+  std::map<std::int32_t, const format::ImageSocket*> sockets;  // likewise
 };
 
 class FileComparer {
@@ -129,6 +132,7 @@ class FileComparer {
     field("modification time", static_cast<std::uint64_t>(std::int64_t{x.mtime_ns}),
           static_cast<std::uint64_t>(std::int64_t{y.mtime_ns}));
     contents(i, where, s.ref, t.ref);
+    socket(i, where, s.ref, t.ref);
     const std::int32_t p = x.pipe_objref, q = y.pipe_objref;
     if ((p == 0) != (q == 0) || (p != 0 && !pipes_.same(p, q)))
       differ(i, where + ": pipe", std::to_string(p), std::to_string(q));
@@ -145,6 +149,30 @@ class FileComparer {
     if (p.inode.mode != q.inode.mode || p.inode.uid != q.inode.uid || p.inode.gid != q.inode.gid ||
         p.inode.seals != q.inode.seals)
       differ(i, where + ": mode, owner or seals", "other", "other");
+  }
+
+  // Of sockets whose inside is in the image; those of a model have none.
+  void socket(std::uint32_t i, const std::string& where, std::int32_t x, std::int32_t y) {
+    const auto s = a_.sockets.find(x), t = b_.sockets.find(y);
+    if (s == a_.sockets.end() || t == b_.sockets.end()) return;
+    const format::ImageSocket &p = *s->second, &q = *t->second;
+    const auto field = [&](const std::string& what, std::int64_t m, std::int64_t n) {
+      if (m != n) differ(i, where + ": socket's " + what, std::to_string(m), std::to_string(n));
+    };
+    field("type", p.socket.type, q.socket.type);
+    field("peer", p.socket.peer, q.socket.peer);
+    field("shutdown", p.socket.shutdown, q.socket.shutdown);
+    field("pending error", p.socket.error, q.socket.error);
+    field("creator's uid", p.socket.peer_uid, q.socket.peer_uid);
+    field("creator's gid", p.socket.peer_gid, q.socket.peer_gid);
+    field("messages", p.socket.nr_messages, q.socket.nr_messages);
+    if (p.messages.size() == q.messages.size() && p.messages != q.messages)
+      differ(i, where + ": lengths of messages", "other", "other");
+    std::map<std::uint32_t, std::pair<std::int64_t, std::int64_t>> options;
+    for (const format::SocketOption& o : p.options) options[o.option].first = o.value;
+    for (const format::SocketOption& o : q.options) options[o.option].second = o.value;
+    for (const auto& [option, values] : options)
+      field("option " + std::to_string(option), values.first, values.second);
   }
 
   void context(std::uint32_t i, std::int32_t x, std::int32_t y) {

@@ -39,6 +39,9 @@ class MemoryComparer {
     if (fa_.is_leader(i) || a_.image.zombie(fa_.leader[i])) process(i, x, y);
     const format::ImageThread &s = a_.image.process.threads[i], &t = b_.image.process.threads[j];
     if (!format::described_equal(s.cpu, t.cpu) || s.xstate != t.xstate) differ(i, "registers");
+    if (!format::described_equal(s.thread, t.thread) || s.io_priority != t.io_priority ||
+        s.processors != t.processors)
+      differ(i, "scheduling, alternate stack or restartable sequences");
     if (s.signal.blocked != t.signal.blocked) differ(i, "signal mask");
     const auto *p = a_.creds.find(s.cred), *q = b_.creds.find(t.cred);
     if (!format::described_equal(p->cred, q->cred) || p->groups != q->groups)
@@ -52,6 +55,9 @@ class MemoryComparer {
 
   void process(std::uint32_t i, const format::TaskObjs& x, const format::TaskObjs& y) {
     const auto *p = a_.mms.find(x.mm_objref), *q = b_.mms.find(y.mm_objref);
+    if (!std::equal(p->guards.begin(), p->guards.end(), q->guards.begin(), q->guards.end(),
+                    format::described_equal<format::GuardArea>))
+      differ(i, "guard pages");
     if (!same_maps(*p, *q))
       out_.add("task " + task_text(a_.image, fa_, i) + ": mappings", std::to_string(p->vmas.size()),
                std::to_string(q->vmas.size()));

@@ -22,6 +22,19 @@
 
 namespace ckpt::restart {
 
+// Contents that an actor has in memory when it makes its first child, which inherits them: `bytes`
+// from `offset` of a file on are read to `address`, where all tasks have private memory.
+struct Gift {
+  Actor actor;
+  std::uint64_t address = 0, offset = 0, bytes = 0;
+};
+struct Gifts {
+  std::span<const Gift> all;  // those of one actor stand together
+  int file = -1;
+  // All addresses; the restorer unmaps them when it has made the last of its children.
+  std::uint64_t begin = 0, size = 0;
+};
+
 struct HostOptions {
   enum class Place {
     own_namespace,  // a new pid namespace, with an init of its own unless the root task is one
@@ -41,6 +54,7 @@ struct HostOptions {
   const void* context = nullptr;
   // Descriptors below this one are closed before `become`.
   int keep_fds_from = INT_MAX;
+  Gifts gifts;  // the file's descriptor is not below keep_fds_from
 };
 
 namespace real {

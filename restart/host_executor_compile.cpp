@@ -32,6 +32,10 @@ class Compiler {
     for (std::size_t i = 0; i < plan_.steps.size(); ++i) CKPT_CHECK(add_step(i));
     find_openers();
     chain();
+    for (std::uint32_t i = 0; i < options_.gifts.all.size(); ++i) {
+      ActorCell& actor = actors_[index(options_.gifts.all[i].actor)];
+      if (actor.nr_gifts++ == 0) actor.first_gift = i;
+    }
     return share();
   }
 
@@ -254,7 +258,8 @@ class Compiler {
     const std::size_t steps = actors + padded(actors_.size() * sizeof(ActorCell));
     const std::size_t numbers = steps + padded(steps_.size() * sizeof(StepCell));
     const std::size_t fds = numbers + padded(numbers_.size() * sizeof(std::int32_t));
-    const std::size_t bytes = fds + padded(image_.namespaces.size() * sizeof(std::int32_t));
+    const std::size_t gifts = fds + padded(image_.namespaces.size() * sizeof(std::int32_t));
+    const std::size_t bytes = gifts + padded(options_.gifts.all.size_bytes());
     void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
       return cannot("cannot restore the processes", "no memory for the plan", {}, errno);
@@ -271,6 +276,9 @@ class Compiler {
                  numbers_.size();
     s->ns_fds = reinterpret_cast<std::int32_t*>(base + fds);
     std::fill_n(s->ns_fds, image_.namespaces.size(), -1);
+    s->gifts = std::uninitialized_copy(options_.gifts.all.begin(), options_.gifts.all.end(),
+                                       reinterpret_cast<Gift*>(base + gifts)) -
+               options_.gifts.all.size();
     s->bytes = bytes;
     settle(*s);
     return s;
@@ -294,6 +302,9 @@ class Compiler {
     s.tells_stops = options_.keep_session;
     s.opens_root_ns = opens_root_ns_;
     s.keep_fds_from = static_cast<std::uint32_t>(options_.keep_fds_from);
+    s.gifts_file = options_.gifts.file;
+    s.gifts_begin = options_.gifts.begin;
+    s.gifts_size = options_.gifts.size;
     for (const ActorCell& a : actors_) {
       if (a.exit_signal != 0 && a.exit_signal != SIGCHLD)
         s.exit_signals |= std::uint64_t{1} << (a.exit_signal - 1);

@@ -48,7 +48,7 @@ Result<HostTree> restore_processes(const format::Image& image, const Plan& plan,
   CKPT_TRY(const Forest forest, make_forest(image));
   CKPT_TRY(Rebirth rebirth,
            Rebirth::prepare(image, forest, pages,
-                            {real.place != HostOptions::Place::new_numbers, real.groups}));
+                            {real.place != HostOptions::Place::new_numbers, real.groups, &plan}));
   if (real.note)
     for (const std::string& sentence : rebirth.notes()) real.note(sentence);
   HostOptions options;
@@ -57,6 +57,7 @@ Result<HostTree> restore_processes(const format::Image& image, const Plan& plan,
   options.become = become;
   options.context = &rebirth;
   options.keep_fds_from = rebirth.first_own_fd();
+  options.gifts = rebirth.gifts();
   CKPT_TRY(HostTree tree, carry_out(image, plan, options));
   CKPT_CHECK(await_rebirths(image, forest, rebirth, tree));
   CKPT_TRY(const auto pids, tree.pids());

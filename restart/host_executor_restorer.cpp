@@ -201,7 +201,11 @@ CKPT_RAW void reap_all(Shared& s, std::int32_t root) {
 }  // namespace
 
 CKPT_RAW void restorer(Shared& s) {
-  if (!start(s) || !act(s, kRestorer) || !await_arrivals(s)) undo(s);
+  if (!start(s) || !act(s, kRestorer)) undo(s);
+  // Whoever shares pages with it would not be their only owner.
+  if (s.gifts_size > 0)
+    call(SYS_munmap, static_cast<long>(s.gifts_begin), static_cast<long>(s.gifts_size));
+  if (!await_arrivals(s)) undo(s);
   say(s, kPlaced);
   for (;;) {
     const char what = hear(s);

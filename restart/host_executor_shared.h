@@ -8,7 +8,7 @@
 
 #include <cstddef>
 
-#include "restart/step.h"
+#include "restart/host_executor.h"
 
 namespace ckpt::restart::real {
 
@@ -34,6 +34,7 @@ struct ActorCell {
   std::uint32_t exit_signal = 0;  // clone(2)'s
   std::uint32_t pdeath_signal = 0;
   std::uint32_t traits = 0;
+  std::uint32_t first_gift = 0, nr_gifts = 0;  // in Shared::gifts
   char comm[16] = {};
 };
 
@@ -64,7 +65,8 @@ struct Shared {
   StepCell* steps = nullptr;
   std::int32_t* numbers = nullptr;
   std::int32_t* ns_fds = nullptr;  // by namespace; -1: not known. Written by the inits
-  std::size_t bytes = 0;           // of all of it
+  Gift* gifts = nullptr;
+  std::size_t bytes = 0;  // of all of it
   std::uint32_t nr_actors = 0, nr_steps = 0;
   std::uint32_t expected = 0;                       // how many are to arrive
   std::uint32_t root = 0;                           // the actor that is the root task
@@ -80,11 +82,14 @@ struct Shared {
   int socket = -1;                 // the restorer's end; hung up when the supervisor is gone
   int supervisors_socket = -1;
   std::uint32_t keep_fds_from = 0;
+  int gifts_file = -1;
+  std::uint64_t gifts_begin = 0, gifts_size = 0;  // their addresses
   Become become = nullptr;
   const void* context = nullptr;
 
   // Words of the restore.
   alignas(64) std::uint32_t turn = 0;
+  std::uint32_t brought = 0;  // counts up while gifts are brought
   std::uint32_t failed = 0;
   Stage error_stage = Stage::step;
   std::uint32_t error_step = 0;

@@ -60,7 +60,29 @@ CKPT_RAW long reap(Shared& s) {
   return result;
 }
 
+// What its children are to inherit.
+CKPT_RAW long bring_gifts(Shared& s, ActorCell& me) {
+  constexpr std::uint64_t kMostAtOnce = 16 << 20;  // bytes
+  for (; me.nr_gifts > 0; ++me.first_gift, --me.nr_gifts) {
+    Gift gift = s.gifts[me.first_gift];
+    while (gift.bytes > 0) {
+      if (load(s.failed)) return -ECANCELED;
+      const long n = call(SYS_pread64, s.gifts_file, static_cast<long>(gift.address),
+                          static_cast<long>(gift.bytes < kMostAtOnce ? gift.bytes : kMostAtOnce),
+                          static_cast<long>(gift.offset));
+      if (n <= 0) return n < 0 ? n : -EIO;
+      gift.address += static_cast<std::uint64_t>(n);
+      gift.offset += static_cast<std::uint64_t>(n);
+      gift.bytes -= static_cast<std::uint64_t>(n);
+      add(s.brought, 1);
+    }
+  }
+  return 0;
+}
+
 CKPT_RAW long clone_actor(Shared& s, const StepCell& cell) {
+  const long brought = bring_gifts(s, s.actors[cell.actor]);
+  if (brought < 0) return brought;
   ActorCell& child = s.actors[cell.child];
   clone_args args{};
   args.flags = CLONE_FILES;
@@ -271,8 +293,9 @@ CKPT_RAW bool await_turn(Shared& s, std::uint32_t me, std::uint32_t step) {
     if (turn == step) break;
     if (wait_word(cell.bell, bell, kPatience) != -ETIMEDOUT) continue;
     if (abandoned(s)) return fail(s, Stage::abandoned, turn, -ECANCELED), false;
-    idle = turn == last ? idle + 1 : 0;
-    last = turn;
+    const std::uint32_t done = turn + load(s.brought);
+    idle = done == last ? idle + 1 : 0;
+    last = done;
     if (idle == kMaxIdle) return fail(s, Stage::stalled, turn, -ETIMEDOUT), false;
   }
   const bool reaps = step < s.nr_steps && s.steps[step].op == Op::reap;

@@ -22,6 +22,7 @@ namespace ckpt::restart {
 
 struct Rebirth::Impl {
   SharedRegion region;
+  Arena arena;  // directly behind the region
   OpenedFiles files;
   RebirthWords* words = nullptr;
   std::vector<host::StubReport*> reports;    // by task; null for those that are no leader
@@ -40,7 +41,9 @@ struct Rebirth::Impl {
   std::uint64_t code = 0;
   std::size_t tasks = 0;
   int first_fd = 0;
+  int pages_fd = -1;  // PageStore's, as ours
 
+  void map_arena();
   void add_stopped(const ProcessCompiler& compiler, std::size_t leader,
                    const std::vector<std::pair<std::uint64_t, std::size_t>>& parts);
   void open_gate(std::uint32_t to) const;
@@ -51,10 +54,11 @@ namespace {
 constexpr std::uint64_t kPage = format::kPageSize;
 
 // More than enough for the programs: memory that is never touched costs nothing.
-std::uint64_t region_size(const format::Image& image, const PageStore& pages) {
+std::uint64_t region_size(const format::Image& image, const PageStore& pages, const Arena& arena) {
   std::uint64_t size = 1 << 20;
   for (const format::ImageMm& mm : image.process.mms)
-    size += (128 << 10) + mm.vmas.size() * 1024 + pages.runs(mm.ref).size() * 128;
+    size += (128 << 10) + mm.vmas.size() * 1024 + mm.guards.size() * 128 +
+            pages.runs(mm.ref).size() * 128;
   for (const format::ImageThread& t : image.process.threads)
     size += (16 << 10) + t.xstate.size() + t.pending.size() * 512;
   for (const format::ImageSignal& s : image.process.signals)
@@ -68,10 +72,15 @@ std::uint64_t region_size(const format::Image& image, const PageStore& pages) {
   for (const format::ImageFs& f : image.fs)
     longest = std::max<std::uint64_t>(longest, f.root.size() + f.cwd.size());
   size += longest * image.process.mms.size();
-  return (size + kPage - 1) & ~(kPage - 1);
+  for (std::size_t i = 0; i < image.tree.size(); ++i)
+    if (const Arena::Share* const share = arena.share(i))
+      size += (share->moves.size() + share->same.size() + share->stale.size()) * 128;
+  constexpr std::uint64_t kUnit = Arena::kAlignment;
+  return (size + kUnit - 1) & ~(kUnit - 1);
 }
 
-// An address range that nothing uses, neither here nor in any process of the image.
+// An address range (of the arena's alignment) that nothing uses, neither here nor in any process of
+// the image.
 Result<std::uint64_t> find_hole(const format::Image& image, std::uint64_t size) {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> used;
   CKPT_TRY(const std::string text, host::ProcFs("/proc").read("self/maps"));
@@ -85,14 +94,14 @@ Result<std::uint64_t> find_hole(const format::Image& image, std::uint64_t size) 
   std::sort(used.begin(), used.end());
   constexpr std::uint64_t kLowest = 1ULL << 32, kHighest = 1ULL << 46;
   // Space around it: stacks and heaps of ours may grow.
-  constexpr std::uint64_t kRoom = 1ULL << 30;
+  constexpr std::uint64_t kRoom = 1ULL << 30, kUnit = Arena::kAlignment;
   std::uint64_t before = kLowest;
   for (const auto& [begin, end] : used) {
     if (begin >= before + size + 2 * kRoom && before + size + 2 * kRoom <= kHighest)
-      return (before + kRoom) & ~(kPage - 1);
+      return (before + kRoom) & ~(kUnit - 1);
     before = std::max(before, end);
   }
-  if (before + size + 2 * kRoom <= kHighest) return (before + kRoom) & ~(kPage - 1);
+  if (before + size + 2 * kRoom <= kHighest) return (before + kRoom) & ~(kUnit - 1);
   return cannot("cannot restore", "no address range is free in all processes", {}, ENOMEM);
 }
 
@@ -154,9 +163,10 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   const int first_fd = highest_fd(image) + 1;
   CKPT_CHECK(raise_limit(first_fd + 16));
   auto impl = std::make_unique<Impl>(
-      Impl{{}, OpenedFiles(first_fd), nullptr, {}, {}, {}, {}, {}, {}, 0, 0, 0, first_fd});
-  const std::uint64_t size = region_size(image, pages);
-  CKPT_TRY(const std::uint64_t hole, find_hole(image, size));
+      Impl{{}, {}, OpenedFiles(first_fd), nullptr, {}, {}, {}, {}, {}, {}, 0, 0, 0, first_fd, -1});
+  if (options.plan) impl->arena = Arena(image, forest, *options.plan, pages);
+  const std::uint64_t size = region_size(image, pages, impl->arena);
+  CKPT_TRY(const std::uint64_t hole, find_hole(image, size + impl->arena.size()));
   CKPT_TRY(impl->region, SharedRegion::map(hole, size));
   impl->words = impl->region.make<RebirthWords>();
 
@@ -171,6 +181,8 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
 
   CKPT_CHECK(impl->files.open_files(image, pages));
   CKPT_TRY(const int pages_fd, impl->files.adopt(pages.fd()));
+  impl->pages_fd = pages_fd;
+  impl->map_arena();
   std::map<std::int32_t, int> shared_fds;
   std::set<std::int32_t> epolls, owned;
   std::set<const format::FileLock*> locked;
@@ -184,9 +196,10 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   const ImageIndex index(image);
   Inherited inherited = Inherited::read();
   if (options.groups) inherited.groups = *options.groups;
-  CompileContext context{image,       forest,       pages,        options,  index,    inherited,
-                         impl->files, shared_fds,   epolls,       owned,    locked,   spaces,
-                         proc_mounts, impl->region, *impl->words, first_fd, pages_fd, impl->code};
+  CompileContext context{image,        forest,      pages,       options,      index,
+                         inherited,    impl->files, shared_fds,  epolls,       owned,
+                         locked,       spaces,      proc_mounts, impl->region, impl->arena,
+                         *impl->words, first_fd,    pages_fd,    impl->code};
   const std::size_t n = image.tree.size();
   impl->reports.resize(n);
   impl->programs.resize(n);
@@ -254,6 +267,20 @@ Error Rebirth::error(std::size_t task) const {
   }
   return cannot("cannot restore process " + impl_->who[task], step + ": " + std::strerror(r.error),
                 {}, r.error);
+}
+
+// Without it each process gets its memory for itself.
+void Rebirth::Impl::map_arena() {
+  if (arena.size() == 0) return;
+  const Status mapped = arena.map(region.begin() + region.size(), files);
+  if (!mapped.has_error()) return;
+  files.note("memory that processes shared copy-on-write is each one's own now: " +
+             mapped.error().detail);
+  arena = Arena();
+}
+
+Gifts Rebirth::gifts() const noexcept {
+  return {impl_->arena.gifts(), impl_->pages_fd, impl_->arena.begin(), impl_->arena.size()};
 }
 
 std::size_t Rebirth::tasks() const noexcept {

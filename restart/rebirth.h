@@ -32,6 +32,7 @@
 #include <optional>
 
 #include "restart/forest.h"
+#include "restart/host_executor.h"
 
 namespace ckpt::restart {
 
@@ -43,6 +44,8 @@ struct RebirthOptions {
   bool keep_numbers = true;
   // The supplementary groups that the supervisor has, where they cannot be asked for any more.
   std::optional<std::vector<std::uint32_t>> groups;
+  // Who makes whom, so that they share memory copy-on-write; null: they share none.
+  const Plan* plan = nullptr;
 };
 
 class Rebirth {
@@ -73,6 +76,8 @@ class Rebirth {
   // exits with status 125.
   [[noreturn]] void become(std::size_t task) const noexcept;
 
+  // What the tasks are to bring while the plan is carried out.
+  [[nodiscard]] Gifts gifts() const noexcept;
   // What will not be just as it was, a sentence each.
   [[nodiscard]] const std::vector<std::string>& notes() const noexcept;
   // In the supervisor, at any time.

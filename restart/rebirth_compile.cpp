@@ -65,6 +65,7 @@ ProcessCompiler::ProcessCompiler(CompileContext& context, std::size_t leader)
       leader_(leader),
       first_(context.image.zombie(leader) ? leader + 1 : leader),
       mm_(*context.index.mms.at(context.image.objs[first_].mm_objref)),
+      share_(context.arena.share(leader)),
       sighand_(*context.index.sighands.at(context.image.objs[first_].sighand_objref)),
       signal_(*context.index.signals.at(context.image.objs[first_].signal_objref)) {
   tasks_.push_back(leader);

@@ -1,6 +1,7 @@
 // What compiles an image into programs. Internal to rebirth; prepare() puts the parts together.
 //
-// The order within a process: signals blocked; old memory gone; descriptors; mappings, filled;
+// The order within a process: signals blocked; old memory gone, what is shared copy-on-write moved
+// to its place; descriptors; mappings, filled;
 // dispositions, limits, names; threads; where their children are born; each thread's own state;
 // pending signals, timers, credentials; ready, gate; registers. A leader that has exited does all
 // but the last two, and exits.
@@ -11,6 +12,7 @@
 
 #include "core/host/place.h"
 #include "restart/rebirth.h"
+#include "restart/rebirth_arena.h"
 #include "restart/rebirth_files.h"
 #include "restart/rebirth_pages.h"
 #include "restart/rebirth_program.h"
@@ -68,6 +70,7 @@ struct CompileContext {
   const std::vector<int>& spaces;             // by number of SPACE, from 0; -1: the restorer's
   std::set<std::uint32_t>& proc_mounts;       // spaces whose /proc somebody mounts
   SharedRegion& region;
+  const Arena& arena;
   RebirthWords& words;
   int first_fd;        // descriptors of ours begin here
   int pages_fd;        // PageStore's, as ours
@@ -93,16 +96,22 @@ class ProcessCompiler {
                                      int err = 0) const;
   // rebirth_memory.cpp
   void leave_old_memory();
+  void take_share();
+  Status mappings();
+  Status map(const format::ImageVma& v, bool filled);
+  void advise(const format::ImageVma& v, bool filled);
+  Status fill();
+  void fill(const Extent& e);
+  [[nodiscard]] bool is_moved(const format::Vma& vma) const;
+  Status describe_memory();
+
+  // rebirth_descriptors.cpp
   Status descriptors();
   void watches(const format::ImageFileTable& table);
   [[nodiscard]] const format::FileDesc* to_lock_by(const format::FileLock& lock) const;
   void locks();
   Status owners();
-  Status mappings();
-  Status map(const format::ImageVma& v, bool filled);
-  void advise(const format::ImageVma& v, bool filled);
-  Status fill();
-  Status describe_memory();
+  [[nodiscard]] Result<std::int32_t> number_of(std::int32_t pid) const;
 
   // rebirth_task.cpp
   void dispositions();
@@ -111,6 +120,7 @@ class ProcessCompiler {
   Status threads();
   Status own_state(std::size_t task);
   void scheduling(std::size_t task);
+  void placement(const format::ImageThread& t);
   Status pending(std::size_t task, const std::vector<format::Siginfo>& queue, bool shared);
   void timers();
   Status credentials(std::size_t task);
@@ -128,7 +138,6 @@ class ProcessCompiler {
   Status leave_through_slack(std::size_t task);
   std::uint64_t signal_frame(std::size_t task, const user_regs_struct& regs, std::uint64_t mask);
   [[nodiscard]] std::int32_t number(std::size_t task) const;
-  [[nodiscard]] Result<std::int32_t> number_of(std::int32_t pid) const;
   void write_file(const char* what, const char* path, const std::string& text);
 
   CompileContext& c_;
@@ -139,6 +148,7 @@ class ProcessCompiler {
   std::map<std::int32_t, std::uint64_t> child_ns_;  // by objref: a descriptor of ours
   std::uint64_t entered_ = 0;                       // the word that counts who has entered its own
   const format::ImageMm& mm_;
+  const Arena::Share* const share_;  // null: it shares no memory copy-on-write
   const format::ImageSighand& sighand_;
   const format::ImageSignal& signal_;
   std::uint64_t actions_ = 0;  // the dispositions

@@ -28,7 +28,23 @@ std::string mode_text(std::uint32_t mode) {
   return S_ISDIR(mode) ? "a directory" : S_ISREG(mode) ? "a regular file" : "a special file";
 }
 
+Error cannot_open_type(const format::ImageFile& file) {
+  return cannot_open(file.path, "files of this type cannot be restored yet", ENOTSUP);
+}
+
+// Opens what a descriptor of ours is open on.
+std::string door(int fd) {
+  return "/proc/self/fd/" + std::to_string(fd);
+}
+
 }  // namespace
+
+ContentsIndex::ContentsIndex(const format::Image& image) {
+  for (const format::PipeSize& p : image.process.pipes) sizes[p.pipe_objref] = p.capacity;
+  for (const format::ImagePipeBuf& p : image.pipe_bufs) pieces[p.head.pipe_objref].push_back(&p);
+  for (const auto& s : image.process.file_states) states[s.state.file_objref] = &s;
+  for (const auto& s : image.process.sockets) sockets[s.socket.file_objref] = &s;
+}
 
 void OpenedFiles::close_all() {
   for (const int fd : held_) ::close(fd);
@@ -59,24 +75,26 @@ Result<int> OpenedFiles::adopt(int fd) {
 }
 
 // A name of the image leads to the same inode as before, and is no symbolic link. What was looked
-// at is what is opened then: O_NOFOLLOW itself would stay among the file's flags.
+// at can be opened by door().
+Result<host::Descriptor> OpenedFiles::look_up(const format::ImageFile& f) {
+  host::Descriptor name(::open(f.path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  struct stat st {};
+  if (name.get() < 0 || ::fstat(name.get(), &st) != 0)
+    return cannot_open(f.path, std::strerror(errno), errno);
+  if (st.st_dev != f.file.dev || st.st_ino != f.file.ino)
+    return cannot_open(f.path, "is another file now", ESTALE);
+  return name;
+}
+
 Result<int> OpenedFiles::open_path(const format::ImageFile& f) {
   // O_ASYNC does nothing at an open, but to be taken for done later on.
   constexpr int kOnlyAtOpen = O_CREAT | O_EXCL | O_TRUNC | O_ASYNC;
   const int flags = static_cast<int>(f.file.f_flags) & ~kOnlyAtOpen;
-  const int name = ::open(f.path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC);
-  if (name < 0) return cannot_open(f.path, std::strerror(errno), errno);
-  const std::string same = "/proc/self/fd/" + std::to_string(name);
+  CKPT_TRY(const host::Descriptor name, look_up(f));
+  // O_NOFOLLOW stays among the file's flags, and does not go with a link of /proc.
+  const std::string path = (flags & O_NOFOLLOW) != 0 ? f.path : door(name.get());
+  CKPT_TRY(const int fd, hold(::open(path.c_str(), flags | O_NOCTTY | O_CLOEXEC), f.path));
   struct stat st {};
-  const bool right = ::fstat(name, &st) == 0 && st.st_dev == f.file.dev && st.st_ino == f.file.ino;
-  const int opened = right ? ::open((flags & O_NOFOLLOW) != 0 ? f.path.c_str() : same.c_str(),
-                                    flags | O_NOCTTY | O_CLOEXEC)
-                           : -1;
-  const int err = errno;
-  ::close(name);
-  if (!right) return cannot_open(f.path, "is another file now", ESTALE);
-  errno = err;
-  CKPT_TRY(const int fd, hold(opened, f.path));
   if (::fstat(fd, &st) != 0) return cannot_open(f.path, std::strerror(errno), errno);
   if ((st.st_mode & S_IFMT) != (f.file.f_mode & S_IFMT))
     return cannot_open(f.path, "is " + mode_text(st.st_mode) + " now", ESTALE);
@@ -103,12 +121,11 @@ Result<int> OpenedFiles::open_terminal(const format::ImageFile& f) {
 // waited in it is for those of the image.
 Result<int> OpenedFiles::open_fifo(const format::ImageFile& f) {
   constexpr int kReopen = O_NONBLOCK | O_CLOEXEC;
-  CKPT_TRY(const int at, hold(::open(f.path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC), f.path));
+  CKPT_TRY(const host::Descriptor name, look_up(f));
+  const std::string path = door(name.get());
   struct stat st {};
-  if (::fstat(at, &st) != 0) return cannot_open(f.path, std::strerror(errno), errno);
-  if (!S_ISFIFO(st.st_mode) || st.st_dev != f.file.dev || st.st_ino != f.file.ino)
-    return cannot_open(f.path, "is another file now", ESTALE);
-  const std::string path = "/proc/self/fd/" + std::to_string(at);
+  if (::stat(path.c_str(), &st) != 0 || !S_ISFIFO(st.st_mode))
+    return cannot_open(f.path, "is " + mode_text(st.st_mode) + " now", ESTALE);
   const int writer = ::open(path.c_str(), O_WRONLY | kReopen);
   bool used = writer >= 0;  // ENXIO: nobody reads
   if (writer >= 0) ::close(writer);
@@ -125,53 +142,52 @@ Result<int> OpenedFiles::open_fifo(const format::ImageFile& f) {
   return hold(::open(path.c_str(), O_RDWR | kReopen), f.path);
 }
 
-Result<int> OpenedFiles::open_pipe_end(const format::Image& image, const format::ImageFile& f) {
-  const auto [at, is_new] = pipes_.try_emplace(f.file.pipe_objref, -1, -1);
-  if (is_new) {
-    if (f.file.f_type == format::kFileFifo) {
-      CKPT_TRY(at->second.first, open_fifo(f));
-      at->second.second = at->second.first;
-    } else {
-      int ends[2];
-      if (::pipe2(ends, O_CLOEXEC) != 0) return cannot_open(f.path, std::strerror(errno), errno);
-      CKPT_TRY(at->second.first, hold(ends[0], f.path));
-      CKPT_TRY(at->second.second, hold(ends[1], f.path));
-    }
-    const int in = at->second.second;
-    for (const format::PipeSize& p : image.process.pipes)
-      if (p.pipe_objref == f.file.pipe_objref &&
-          ::fcntl(in, F_SETPIPE_SZ, static_cast<int>(p.capacity)) < 0)
-        return cannot_open(f.path, "its capacity cannot be set", errno);
-    // All of it fits, or the capacity was wrong: this must not block.
-    ::fcntl(in, F_SETFL, O_NONBLOCK);
-    for (const format::ImagePipeBuf& p : image.pipe_bufs) {
-      if (p.head.pipe_objref != f.file.pipe_objref) continue;
-      if (p.head.flags != 0)
+// With what waits in it.
+Status OpenedFiles::make_pipe(const ContentsIndex& index, const format::ImageFile& f) {
+  auto& ends = pipes_[f.file.pipe_objref];
+  if (f.file.f_type == format::kFileFifo) {
+    CKPT_TRY(ends.first, open_fifo(f));
+    ends.second = ends.first;
+  } else {
+    int made[2];
+    if (::pipe2(made, O_CLOEXEC) != 0) return cannot_open(f.path, std::strerror(errno), errno);
+    CKPT_TRY(ends.first, hold(made[0], f.path));
+    CKPT_TRY(ends.second, hold(made[1], f.path));
+  }
+  const int in = ends.second;
+  if (const auto size = index.sizes.find(f.file.pipe_objref);
+      size != index.sizes.end() && ::fcntl(in, F_SETPIPE_SZ, static_cast<int>(size->second)) < 0)
+    return cannot_open(f.path, "its capacity cannot be set", errno);
+  // All of it fits, or the capacity was wrong: this must not block.
+  ::fcntl(in, F_SETFL, O_NONBLOCK);
+  if (const auto pieces = index.pieces.find(f.file.pipe_objref); pieces != index.pieces.end())
+    for (const format::ImagePipeBuf* p : pieces->second) {
+      if (p->head.flags != 0)
         return cannot_open(f.path, "what waited in it is not in the image", ENODATA);
-      if (::write(in, p.bytes.data(), p.bytes.size()) != static_cast<ssize_t>(p.bytes.size()))
+      if (::write(in, p->bytes.data(), p->bytes.size()) != static_cast<ssize_t>(p->bytes.size()))
         return cannot_open(f.path, "what waited in it does not fit", ENOSPC);
     }
-    ::fcntl(in, F_SETFL, 0);
-  }
+  ::fcntl(in, F_SETFL, 0);
+  return {};
+}
+
+Result<int> OpenedFiles::open_pipe_end(const ContentsIndex& index, const format::ImageFile& f) {
+  if (!pipes_.contains(f.file.pipe_objref)) CKPT_CHECK(make_pipe(index, f));
+  const auto& [reader, writer] = pipes_.at(f.file.pipe_objref);
   const int flags = static_cast<int>(f.file.f_flags) & (O_ACCMODE | O_NONBLOCK);
-  const int end = (flags & O_ACCMODE) == O_WRONLY ? at->second.second : at->second.first;
+  const int end = (flags & O_ACCMODE) == O_WRONLY ? writer : reader;
   // A description of its own, with its own flags.
-  const std::string path = "/proc/self/fd/" + std::to_string(end);
-  return hold(::open(path.c_str(), flags | O_CLOEXEC), f.path);
+  return hold(::open(door(end).c_str(), flags | O_CLOEXEC), f.path);
 }
 
 // eventfd(2) and its like, made anew. What an epoll watches is told to it by its process.
-Result<int> OpenedFiles::open_state(const format::Image& image, const format::ImageFile& f) {
-  const auto& all = image.process.file_states;
-  const auto at = std::find_if(all.begin(), all.end(), [&](const format::ImageFileState& s) {
-    return s.state.file_objref == f.ref;
-  });
+Result<int> OpenedFiles::open_state(const ContentsIndex& index, const format::ImageFile& f) {
+  const auto at = index.states.find(f.ref);
   // An epoll file that watches nothing shows no state.
-  const bool idle_epoll = at == all.end() && f.path == "anon_inode:[eventpoll]";
-  if (at == all.end() && !idle_epoll)
-    return cannot_open(f.path, "files of this type cannot be restored yet", ENOTSUP);
+  const bool idle_epoll = at == index.states.end() && f.path == "anon_inode:[eventpoll]";
+  if (at == index.states.end() && !idle_epoll) return cannot_open_type(f);
   int fd = -1;
-  const format::FileState s = idle_epoll ? format::FileState{} : at->state;
+  const format::FileState s = idle_epoll ? format::FileState{} : at->second->state;
   if (idle_epoll || s.kind == format::kEpoll) fd = ::epoll_create1(EPOLL_CLOEXEC);
   if (s.kind == format::kEventfd) {
     fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | (s.flags & 1 ? EFD_SEMAPHORE : 0));
@@ -200,21 +216,32 @@ Result<int> OpenedFiles::open_state(const format::Image& image, const format::Im
   return fd;
 }
 
+Result<int> OpenedFiles::open_file(const ContentsIndex& index, const format::ImageFile& f) {
+  if (inode_of_.contains(f.ref)) return open_unnamed(f);
+  switch (f.file.f_type) {
+    case format::kFileGeneric:
+      return open_path(f);
+    case format::kFileTty:
+      return open_terminal(f);
+    case format::kFileFifo:
+      if ((f.file.f_flags & O_PATH) != 0) return open_path(f);
+      return open_pipe_end(index, f);
+    case format::kFilePipe:
+      return open_pipe_end(index, f);
+    case format::kFileOpaque:
+      return open_state(index, f);
+    default:
+      return cannot_open_type(f);
+  }
+}
+
 Status OpenedFiles::open_files(const format::Image& image, const PageStore& pages) {
   CKPT_CHECK(make_unnamed_files(image, pages));
+  const ContentsIndex index(image);
+  CKPT_CHECK(make_sockets(image, index));
   for (const format::ImageFile& f : image.files) {
-    Result<int> fd = cannot_open(f.path, "files of this type cannot be restored yet", ENOTSUP);
-    if (f.file.f_type == format::kFileGeneric) fd = open_path(f);
-    if (f.file.f_type == format::kFileTty) fd = open_terminal(f);
-    const bool fifo = f.file.f_type == format::kFileFifo;
-    if (fifo && (f.file.f_flags & O_PATH) != 0)
-      fd = open_path(f);
-    else if (fifo || f.file.f_type == format::kFilePipe)
-      fd = open_pipe_end(image, f);
-    if (f.file.f_type == format::kFileOpaque) fd = open_state(image, f);
-    if (inode_of_.contains(f.ref)) fd = open_unnamed(f);
-    if (fd.has_error()) return fd.error();
-    files_[f.ref] = *fd;
+    if (files_.contains(f.ref)) continue;
+    CKPT_TRY(files_[f.ref], open_file(index, f));
   }
   // No hangup is to come later, when somebody has asked to be signalled.
   for (const auto& [ref, ends] : pipes_) {

@@ -6,11 +6,21 @@
 #include <string>
 #include <vector>
 
+#include "core/host/inject.h"
 #include "format/image.h"
 
 namespace ckpt::restart {
 
 class PageStore;
+
+// What the open files of an image hold.
+struct ContentsIndex {
+  explicit ContentsIndex(const format::Image& image);
+  std::map<std::int32_t, std::uint32_t> sizes;  // by pipe_objref
+  std::map<std::int32_t, std::vector<const format::ImagePipeBuf*>> pieces;
+  std::map<std::int32_t, const format::ImageFileState*> states;  // by FILE
+  std::map<std::int32_t, const format::ImageSocket*> sockets;
+};
 
 class OpenedFiles {
  public:
@@ -40,22 +50,37 @@ class OpenedFiles {
   Result<int> adopt(int fd);
   // What could not become just as it was.
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
+  void note(std::string sentence) { notes_.push_back(std::move(sentence)); }
   void close_all();
 
  private:
   Result<int> hold(int fd, const std::string& what);
   void drop(int fd);
+  Result<int> open_file(const ContentsIndex& index, const format::ImageFile& file);
+  static Result<host::Descriptor> look_up(const format::ImageFile& file);
   Result<int> open_path(const format::ImageFile& file);
   Result<int> open_terminal(const format::ImageFile& file);
-  Result<int> open_state(const format::Image& image, const format::ImageFile& file);
+  Result<int> open_state(const ContentsIndex& index, const format::ImageFile& file);
   Result<int> open_fifo(const format::ImageFile& file);
-  Result<int> open_pipe_end(const format::Image& image, const format::ImageFile& file);
+  Status make_pipe(const ContentsIndex& index, const format::ImageFile& file);
+  Result<int> open_pipe_end(const ContentsIndex& index, const format::ImageFile& file);
   // rebirth_unnamed.cpp
   Result<int> make_unnamed(const format::ImageInode& inode);
   static Status fill_unnamed(const format::ImageInode& inode, const PageStore& pages, int fd);
   Status make_unnamed_files(const format::Image& image, const PageStore& pages);
   Result<int> open_unnamed(const format::ImageFile& file);
   Status finish_unnamed_files(const format::Image& image);
+  // rebirth_sockets.cpp
+  Status make_sockets(const format::Image& image, const ContentsIndex& index);
+  Status make_pair(const ContentsIndex& index, const format::ImageFile& one,
+                   const format::ImageSocket& of_one, const format::ImageFile& other,
+                   const format::ImageSocket& of_other);
+  Status make_single(const ContentsIndex& index, const format::ImageFile& file,
+                     const format::ImageSocket& of);
+  Status connect_as(const format::ImageFile& file, const format::Socket& socket, int ends[2]);
+  static Status fill_socket(const ContentsIndex& index, const format::ImageFile& file,
+                            const format::ImageSocket& of, int from);
+  static Status finish_socket(const format::ImageFile& file, const format::ImageSocket& of, int fd);
   Result<void*> map_shared(std::uint64_t size);
   Result<int> open_mapping(void* at, std::uint64_t size);
 

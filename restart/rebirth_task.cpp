@@ -116,6 +116,17 @@ void ProcessCompiler::scheduling(std::size_t task) {
   p_.call("set the scheduling", SYS_sched_setattr, {0, c_.region.put(&attr, sizeof attr), 0});
 }
 
+void ProcessCompiler::placement(const format::ImageThread& t) {
+  constexpr std::uint64_t kWhoThread = 1;  // IOPRIO_WHO_PROCESS
+  if (t.io_priority != 0)
+    p_.call("set the I/O priority", SYS_ioprio_set, {kWhoThread, 0, t.io_priority});
+  if (!t.processors.empty()) {
+    const std::uint64_t bytes = t.processors.size() * sizeof(std::uint64_t);
+    p_.call("bind it to its processors", SYS_sched_setaffinity,
+            {0, bytes, c_.region.put(t.processors.data(), bytes)});
+  }
+}
+
 Status ProcessCompiler::pending(std::size_t task, const std::vector<format::Siginfo>& queue,
                                 bool shared) {
   if (queue.empty()) return {};
@@ -190,6 +201,7 @@ Status ProcessCompiler::own_state(std::size_t task) {
     p_.call("register rseq", SYS_rseq,
             {t.thread.rseq_pointer, t.thread.rseq_size, 0, t.thread.rseq_signature});
   scheduling(task);
+  placement(t);
   return pending(task, t.pending, false);
 }
 

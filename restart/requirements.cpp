@@ -2,6 +2,7 @@
 
 #include <linux/prctl.h>
 #include <linux/sched.h>
+#include <sched.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -11,6 +12,7 @@
 #include <cerrno>
 #include <climits>
 #include <csignal>
+#include <set>
 
 #include "core/host/stub.h"
 #include "restart/rootless.h"
@@ -49,6 +51,24 @@ void check_rights(HostOptions::Place place, std::vector<Requirement>& out) {
                    "CAP_CHECKPOINT_RESTORE: be root, or restore without --here"});
 }
 
+// The kernel is asked, with this thread: what is online and what a cpuset permits, only it knows.
+void check_processors(const format::Image& image, std::vector<Requirement>& out) {
+  cpu_set_t own;
+  if (::sched_getaffinity(0, sizeof own, &own) != 0) return;
+  std::set<std::vector<std::uint64_t>> known;
+  for (std::size_t task = 0; task < image.process.threads.size(); ++task) {
+    const auto& words = image.process.threads[task].processors;
+    if (words.empty() || !known.emplace(words.begin(), words.end()).second) continue;
+    if (::syscall(SYS_sched_setaffinity, 0, words.size() * sizeof words[0], words.data()) != 0)
+      out.push_back(
+          {Of::processor,
+           "task " + std::to_string(image.pids.numbers(image.pids.index(image.tree[task].pid))[0]) +
+               " is bound to processors of which none is here",
+           "dump it again after taskset -p, or restore where there are more"});
+    ::sched_setaffinity(0, sizeof own, &own);
+  }
+}
+
 }  // namespace
 
 std::vector<Requirement> unmet_platform(const format::Image& image) {
@@ -74,6 +94,7 @@ std::vector<Requirement> unmet_requirements(const format::Image& image, HostOpti
   if (!image.has_memory()) return {};
   std::vector<Requirement> out = unmet_platform(image);
   check_rights(place, out);
+  check_processors(image, out);
   for (Requirement& r : unmet_by_user(image, place)) out.push_back(std::move(r));
   if (::syscall(SYS_close_range, UINT_MAX, UINT_MAX, 0) != 0)
     out.push_back({Of::kernel, "there is no close_range(2)", "Linux 5.9 or newer"});

@@ -56,6 +56,70 @@ Status socket_pairs(const Image& image) {
   return {};
 }
 
+using Sockets = std::unordered_map<std::int32_t, const format::ImageSocket*>;  // by pipe_objref
+
+// What one SOCKET and what waits in it must agree on.
+Status socket(const format::ImageSocket& socket, bool paired, std::uint64_t waits) {
+  const format::Socket& s = socket.socket;
+  const std::string name = "socket " + std::to_string(s.file_objref);
+  const bool stream = s.type == format::kStream, datagram = s.type == format::kDatagram;
+  constexpr std::uint32_t kBoth = format::kShutReceive | format::kShutSend;
+  if (paired != (s.peer == format::kPeerPaired))
+    return bad(name + (paired ? " is in a SOCKET_PAIR" : " is in no SOCKET_PAIR") +
+               ", but says otherwise");
+  if (s.peer == format::kPeerGone && !datagram && s.shutdown != kBoth)
+    return bad(name + ": its other end was closed, but it is not shut down");
+  if (s.error != 0 && (s.peer != format::kPeerGone || datagram))
+    return bad(name + ": an error that it cannot have");
+  if (s.peer == format::kPeerNone && (waits != 0 || !socket.messages.empty()))
+    return bad(name + ": something waits in it, but nobody can have sent it");
+  std::uint64_t sum = 0;
+  for (const std::uint32_t size : socket.messages) sum += size;
+  if (!stream && sum != waits)
+    return bad(name + ": its messages have " + std::to_string(sum) + " bytes, but " +
+               std::to_string(waits) + " wait in it");
+  return {};
+}
+
+// What one end of a connection does not send does not come in at the other.
+Status connection(const format::Socket& one, const format::Socket& other) {
+  const std::string names =
+      "sockets " + std::to_string(one.file_objref) + " and " + std::to_string(other.file_objref);
+  if (one.type != other.type) return bad(names + " are connected, but of two types");
+  const auto turned = (one.shutdown & 1) << 1 | one.shutdown >> 1;
+  if (one.type != format::kDatagram && turned != other.shutdown)
+    return bad(names + " are connected, but do not agree on what was shut down");
+  return {};
+}
+
+Status sockets(const Image& image) {
+  if (image.process.sockets.empty()) return {};
+  std::unordered_map<std::int32_t, const format::ImageSocket*> by_file;
+  Sockets by_pipe;
+  std::unordered_map<std::int32_t, std::uint64_t> waits;
+  std::unordered_map<std::int32_t, std::int32_t> peers;
+  for (const auto& s : image.process.sockets)
+    if (!by_file.emplace(s.socket.file_objref, &s).second)
+      return bad("socket " + std::to_string(s.socket.file_objref) + " is described twice");
+  for (const auto& file : image.files) {
+    const auto found = by_file.find(file.ref);
+    const bool is_socket = file.file.f_type == format::kFileSocket;
+    if (is_socket != (found != by_file.end()) || (is_socket && file.file.pipe_objref == 0))
+      return bad("file " + std::to_string(file.ref) + " is a socket without inside, or none with");
+    if (is_socket && !by_pipe.emplace(file.file.pipe_objref, found->second).second)
+      return bad("two sockets are one end: pipe_objref " + std::to_string(file.file.pipe_objref));
+  }
+  for (const format::ImagePipeBuf& buf : image.pipe_bufs)
+    waits[buf.head.pipe_objref] += buf.head.length;
+  for (const format::SocketPair& pair : image.socket_pairs) {
+    peers[pair.one] = pair.other;
+    peers[pair.other] = pair.one;
+    CKPT_CHECK(connection(by_pipe.at(pair.one)->socket, by_pipe.at(pair.other)->socket));
+  }
+  for (const auto& [pipe, s] : by_pipe) CKPT_CHECK(socket(*s, peers.contains(pipe), waits[pipe]));
+  return {};
+}
+
 Status owner(const OpenFiles& files, const FileLock& lock) {
   const auto file = files.by_ref.find(lock.file_objref);
   const std::string text = format::lock_text(lock);
@@ -141,6 +205,7 @@ Status requests(const Image& image) {
 Status validate_contents(const Image& image) {
   CKPT_CHECK(names(image));
   CKPT_CHECK(socket_pairs(image));
+  CKPT_CHECK(sockets(image));
   CKPT_CHECK(locks(image));
   return requests(image);
 }

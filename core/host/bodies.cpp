@@ -41,6 +41,21 @@ std::size_t index_of(const std::vector<ThreadState>& threads, pid_t tid) {
   return 0;
 }
 
+// Both ascend.
+void leave_out(const std::vector<format::GuardArea>& guards, std::vector<PageRange>& ranges) {
+  if (guards.empty()) return;
+  std::vector<PageRange> left;
+  for (PageRange r : ranges) {
+    for (const format::GuardArea& g : guards) {
+      if (g.end <= r.begin || g.start >= r.end) continue;
+      if (r.begin < g.start) left.push_back({r.begin, g.start});
+      r.begin = std::min<std::uint64_t>(g.end, r.end);
+    }
+    if (r.begin < r.end) left.push_back(r);
+  }
+  ranges = std::move(left);
+}
+
 }  // namespace
 
 Bodies::~Bodies() = default;
@@ -61,7 +76,8 @@ Status Bodies::gather_all(const GatherOptions& options) {
     anchors_.push_back({new Anchor, new Anchor, new Anchor});
   }
   contents_of_files_ = {UnnamedFiles::find(tree_.snapshot(), processes_, options.deleted_limit),
-                        FileOwners::find(tree_.snapshot(), processes_)};
+                        FileOwners::find(tree_.snapshot(), processes_),
+                        UnixSockets::find(tree_.snapshot(), processes_)};
   obstacles_ = find_obstacles(tree_.snapshot(), processes_, contents_of_files_);
   spaces_ = find_spaces(tree_.snapshot(), processes_, obstacles_);
   if (!obstacles_.empty()) return {};
@@ -93,6 +109,7 @@ void Bodies::note_file(const core::Fd& fd, const ProcessState& state) {
   const bool is_pipe = fd.file->type == format::kFilePipe || fd.file->type == format::kFileFifo;
   if (pipe && is_pipe && (fd.file->flags & O_PATH) == 0 && known_pipes_.insert(pipe.get()).second)
     pipes_.push_back({pipe, state.threads.front().tid, fd.fd});
+  note_socket(fd.file);
   const core::Inode* const file_inode = fd.file->inode.get();
   if (const auto inode =
           file_inode ? inodes_.find({file_inode->dev, file_inode->ino}) : inodes_.end();
@@ -108,8 +125,34 @@ void Bodies::note_file(const core::Fd& fd, const ProcessState& state) {
     file_states_.emplace_back(fd.file, &inside->image);
 }
 
+// What goes out of one end comes in at the other; where nobody has that, at none.
+void Bodies::note_socket(const core::Ref<core::File>& file) {
+  const UnixSocket* const socket = file->type == format::kFileSocket && file->inode
+                                       ? contents_of_files_.sockets.at(file->inode->ino)
+                                       : nullptr;
+  if (!socket || file->pipe) return;
+  const auto way_to = [&](std::uint64_t ino) {
+    core::Ref<core::Pipe>& way = ways_[ino];
+    if (!way) way = new core::Pipe;
+    return way;
+  };
+  file->attach(way_to(file->inode->ino),
+               socket->peer != 0 ? way_to(socket->peer) : core::Ref<core::Pipe>(new core::Pipe));
+  file->pipe->write(socket->bytes.size(), socket->bytes);
+  sockets_.emplace_back(file, &socket->image);
+}
+
 std::uint64_t Bodies::features() const {
-  return format::kFeatureMemory | (inodes_.empty() ? 0 : std::uint64_t{format::kFeatureInodes}) |
+  const bool placed = std::any_of(processes_.begin(), processes_.end(), [](const ProcessState& p) {
+    return std::any_of(p.threads.begin(), p.threads.end(),
+                       [](const ThreadState& t) { return t.image.placed(); });
+  });
+  const bool guarded = std::any_of(processes_.begin(), processes_.end(),
+                                   [](const ProcessState& p) { return !p.mm.guards.empty(); });
+  return format::kFeatureMemory | (guarded ? std::uint64_t{format::kFeatureGuards} : 0) |
+         (placed ? std::uint64_t{format::kFeaturePlacement} : 0) |
+         (inodes_.empty() ? 0 : std::uint64_t{format::kFeatureInodes}) |
+         (sockets_.empty() ? 0 : std::uint64_t{format::kFeatureSockets}) |
          (spaces_.all.empty() ? 0 : std::uint64_t{format::kFeatureSpaces});
 }
 
@@ -174,6 +217,11 @@ void Bodies::write_mm(format::RecordSink& out, std::size_t process, core::ObjHas
     if (vma.vma_type == format::kVmaFile || vma.vma_type == format::kVmaShmFile)
       out.text(RecordType::file_name, s.mm.vmas[i].path);
   }
+  if (s.mm.guards.empty()) return;
+  format::Guards guards{};
+  guards.nr_areas = static_cast<std::uint32_t>(s.mm.guards.size());
+  out.record(RecordType::guards, guards);
+  write_array(out, s.mm.guards);
 }
 
 std::int32_t Bodies::write_cred(format::RecordSink& out, const format::ImageCred& cred,
@@ -229,6 +277,13 @@ void Bodies::write_task(format::RecordSink& out, const core::Task& task, core::O
   out.record(RecordType::signal_task, t.image.signal);
   write_pending(out, t.image.pending);
   out.record(RecordType::task_creds, creds);
+  if (t.image.placed()) {
+    format::Placement placement{};
+    placement.io_priority = t.image.io_priority;
+    placement.nr_words = static_cast<std::uint32_t>(t.image.processors.size());
+    out.record(RecordType::placement, placement);
+    write_array(out, t.image.processors);
+  }
   const auto spaces = spaces_.of.find(s.snapshot->pid);
   if (first && spaces != spaces_.of.end()) out.record(RecordType::task_spaces, spaces->second);
 }
@@ -299,6 +354,13 @@ Status Bodies::write_contents(format::RecordSink& out, core::ObjHash& objhash) {
     out.record(RecordType::file_state, state);
     write_array(out, image->watches);
   }
+  for (const auto& [file, image] : sockets_) {
+    format::Socket socket = image->socket;
+    socket.file_objref = objhash.lookup(*file);
+    out.record(RecordType::socket, socket);
+    write_array(out, image->messages);
+    write_array(out, image->options);
+  }
   write_inodes(out, objhash);
   write_owners(out, objhash);
   out.new_frame();
@@ -311,6 +373,7 @@ Status Bodies::write_contents(format::RecordSink& out, core::ObjHash& objhash) {
       if (v.vma.vma_type != format::kVmaAnon && v.vma.vma_type != format::kVmaFile) continue;
       ranges.clear();
       CKPT_CHECK(scanner.scan(v.vma.vm_start, v.vma.vm_end, ranges));
+      leave_out(s.mm.guards, ranges);
       CKPT_CHECK(writer.collect(objhash.lookup(*anchors_[i][0]), s.memory.fd(), ranges));
     }
   }

@@ -52,6 +52,7 @@ class Bodies : public core::TaskBodies {
   explicit Bodies(FrozenTree& tree) : tree_(tree) {}
   Status gather_all(const GatherOptions& options);
   void note_file(const core::Fd& fd, const ProcessState& state);
+  void note_socket(const core::Ref<core::File>& file);
   void write_mm(format::RecordSink& out, std::size_t process, core::ObjHash& objhash);
   std::int32_t write_cred(format::RecordSink& out, const format::ImageCred& cred,
                           core::ObjHash& objhash);
@@ -80,6 +81,8 @@ class Bodies : public core::TaskBodies {
   std::vector<std::pair<core::Ref<core::File>, const format::ImageFileState*>> file_states_;
   std::unordered_set<const core::File*> with_state_;
   std::vector<std::pair<core::Ref<core::File>, const FileOwner*>> file_owners_;
+  std::map<std::uint64_t, core::Ref<core::Pipe>> ways_;  // what comes in, by a socket's inode
+  std::vector<std::pair<core::Ref<core::File>, const format::ImageSocket*>> sockets_;
   std::map<pid_t, core::Ref<core::Pid>> pids_;  // of the tree's threads, processes and groups
   std::uint64_t pages_ = 0, contents_ = 0;
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/host/owners.h"
+#include "core/host/unix_sockets.h"
 #include "core/host/unnamed.h"
 
 namespace ckpt::host {
@@ -9,6 +10,7 @@ namespace ckpt::host {
 struct Contents {
   UnnamedFiles unnamed;
   FileOwners owners;
+  UnixSockets sockets;
 };
 
 }  // namespace ckpt::host

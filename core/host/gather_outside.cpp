@@ -6,11 +6,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <bit>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 
 #include "core/host/fdinfo_state.h"
+#include "core/host/page_scan.h"
 #include "core/host/proc_fs.h"
 #include "core/host/process_state.h"
 #include "core/host/reading.h"
@@ -21,9 +23,20 @@ namespace ckpt::host {
 namespace {
 
 const ProcFs kProc("/proc");
+constexpr std::uint64_t kTaskSize = (1ULL << 47) - format::kPageSize;  // the end of memory
 
 std::string dir_of(pid_t pid) {
   return std::to_string(pid);
+}
+
+// As in PLACEMENT; empty if the kernel does not tell.
+std::vector<format::u64le> processors_of(pid_t tid) {
+  std::vector<format::u64le> words(format::kMaxProcessorWords);
+  const long bytes =
+      ::syscall(SYS_sched_getaffinity, tid, words.size() * sizeof words[0], words.data());
+  words.resize(bytes > 0 ? static_cast<std::size_t>(bytes) / sizeof words[0] : 0);
+  while (!words.empty() && words.back() == 0) words.pop_back();
+  return words;
 }
 
 // The number after `key` in a text of "Key: value" lines; nullopt if it is not there.
@@ -87,6 +100,7 @@ class Gatherer {
     s_.snapshot = &p_;
     CKPT_TRY(s_.memory, ProcessMemory::open(window(p_)));
     CKPT_CHECK(read_mappings());
+    CKPT_CHECK(read_guards());
     CKPT_CHECK(read_mm());
     CKPT_CHECK(read_signal());
     read_descriptors();
@@ -115,7 +129,6 @@ class Gatherer {
         s_.site.vdso = m.start;
         s_.site.vdso_size = m.end - m.start;
       }
-      constexpr std::uint64_t kTaskSize = 1ULL << 47;
       if (m.start > before && m.start < kTaskSize && m.start - before > widest) {
         widest = m.start - before;
         s_.site.hole = (before + widest / 2) & ~0xfffULL;
@@ -123,6 +136,21 @@ class Gatherer {
       before = std::max(before, m.end);
       if (!m.is_kernels()) add_vma(i);
     }
+    return {};
+  }
+
+  Status read_guards() {
+    if (s_.mm.vmas.empty()) return {};
+    CKPT_TRY(const PageScanner scanner, PageScanner::open(window(p_)));
+    const auto first = s_.mm.vmas.front().vma.vm_start, last = s_.mm.vmas.back().vma.vm_end;
+    auto vma = s_.mm.vmas.begin();
+    for (const PageRange& found : scanner.guards(first, std::min<std::uint64_t>(last, kTaskSize)))
+      for (; vma != s_.mm.vmas.end() && vma->vma.vm_start < found.end; ++vma) {
+        const std::uint64_t begin = std::max<std::uint64_t>(found.begin, vma->vma.vm_start);
+        const std::uint64_t end = std::min<std::uint64_t>(found.end, vma->vma.vm_end);
+        if (begin < end) s_.mm.guards.push_back({begin, end});
+        if (end == found.end) break;  // the mapping may have more
+      }
     return {};
   }
 
@@ -280,6 +308,7 @@ class Gatherer {
       t.robust_list_length = static_cast<std::uint32_t>(length);
     }
     read_scheduling(t);
+    read_placement(t);
     CKPT_CHECK(read_credentials(t));
     s_.threads.push_back(std::move(t));
     return {};
@@ -299,6 +328,19 @@ class Gatherer {
     t.image.thread.sched_priority = attr.priority;
     t.image.thread.nice = attr.nice;
     t.image.thread.sched_flags = static_cast<std::uint32_t>(attr.flags);
+  }
+
+  static void read_placement(ThreadState& t) {
+    constexpr int kWhoThread = 1;  // IOPRIO_WHO_PROCESS
+    const long priority = ::syscall(SYS_ioprio_get, kWhoThread, t.tid);
+    if (priority > 0) t.image.io_priority = static_cast<std::uint32_t>(priority);
+    // Who may run on all, or on those that ckpt may, is not bound: elsewhere it has what is there.
+    static const std::vector<format::u64le> kOurs = processors_of(0);
+    static const auto kAll = static_cast<std::size_t>(::sysconf(_SC_NPROCESSORS_ONLN));
+    std::vector<format::u64le> theirs = processors_of(t.tid);
+    std::size_t count = 0;
+    for (const std::uint64_t word : theirs) count += static_cast<std::size_t>(std::popcount(word));
+    if (theirs != kOurs && count < kAll) t.image.processors = std::move(theirs);
   }
 
   Status read_credentials(ThreadState& t) const {

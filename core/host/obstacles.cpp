@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -13,11 +12,9 @@
 #include <cerrno>
 #include <map>
 #include <set>
-#include <unordered_map>
 
 #include "core/host/contents.h"
 #include "core/host/openers.h"
-#include "core/host/page_scan.h"
 #include "core/host/proc_fs.h"
 #include "core/host/process_state.h"
 #include "core/host/reading.h"
@@ -27,10 +24,13 @@ namespace ckpt::host {
 
 namespace {
 
+constexpr std::uint64_t kTaskSize =
+    (1ULL << 47) - format::kPageSize;  // the end of a process's memory
+
 // Codes of VmFlags that say nothing that would have to be restored, or that the image holds.
-const std::set<std::string_view> kHarmlessFlags = {"rd", "wr", "ex", "sh", "mr", "mw", "me", "ms",
-                                                   "gd", "lo", "dc", "de", "ac", "nr", "wf", "dd",
-                                                   "sd", "sr", "rr", "hg", "nh", "mg", "??", "dw"};
+const std::set<std::string_view> kHarmlessFlags = {
+    "rd", "wr", "ex", "sh", "mr", "mw", "me", "ms", "gd", "lo", "dc", "de", "ac",
+    "nr", "wf", "dd", "sd", "gu", "sr", "rr", "hg", "nh", "mg", "??", "dw"};
 
 Obstacle obstacle(const ProcessSnapshot& p, std::string object, std::string why, std::string hint) {
   return {p.pid, p.comm, std::move(object), std::move(why), std::move(hint)};
@@ -70,9 +70,6 @@ class Finder {
     for (const Mapping& m : s.mappings)
       if (m.name == "[vdso]" && m.has("sl")) add(p, "vdso", "is sealed", "");
     if (s.mm.exe.ends_with(" (deleted)")) add(p, "executable", "was deleted", "");
-    if (const auto scanner = PageScanner::open(window(p));
-        scanner.has_value() && scanner->has_guards(0, 1ULL << 47))
-      add(p, "memory", "has guard pages (MADV_GUARD_INSTALL)", "");
     const auto status = ProcFs("/proc").read(window_dir(p) + "/status");
     if (!status.has_error() &&
         status.value().find("x86_Thread_features:\tshstk") != std::string::npos)
@@ -99,11 +96,6 @@ class Finder {
     if ((in_use & kTiles) != 0) add(p, name, "uses AMX tiles", "");
     constexpr std::uint32_t kDeadline = 6;
     if (t.image.thread.sched_policy == kDeadline) add(p, name, "is of SCHED_DEADLINE", "");
-    if (::syscall(SYS_ioprio_get, 1, t.tid) > 0) add(p, name, "has an I/O priority", "ionice -c 0");
-    cpu_set_t theirs, ours;
-    if (::sched_getaffinity(t.tid, sizeof theirs, &theirs) == 0 &&
-        ::sched_getaffinity(0, sizeof ours, &ours) == 0 && !CPU_EQUAL(&theirs, &ours))
-      add(p, name, "is bound to some processors", "taskset -p");
   }
 
   void mapping(const ProcessState& s, const format::ImageVma& v, const Mapping& m) {
@@ -185,6 +177,8 @@ class Finder {
       case FdType::timerfd:
       case FdType::epoll:
         return inside(s, fd, f, object);
+      case FdType::socket:
+        return socket(p, f, object);
       case FdType::chr:
         if (f.rdev != 0 && major(f.rdev) == 1 &&
             (minor(f.rdev) == 3 || minor(f.rdev) == 5 || minor(f.rdev) == 7 || minor(f.rdev) == 8 ||
@@ -217,6 +211,22 @@ class Finder {
     }
   }
 
+  void socket(const ProcessSnapshot& p, const OpenFile& f, const std::string& object) {
+    const UnixSocket* const known = contents_.sockets.at(f.ino);
+    if ((f.flags & O_PATH) != 0)
+      add(p, object, "is a file of type socket that is open for its name only (O_PATH)",
+          "close it");
+    else if (!contents_.sockets.unknown().empty())
+      add(p, object,
+          "is a file of type socket, and what it is connected to cannot be learned: " +
+              contents_.sockets.unknown(),
+          "sock_diag(7) tells of it");
+    else if (!known)
+      add(p, object, "is a file of type socket, but not of AF_UNIX", "close it");
+    else if (!known->why.empty())
+      add(p, object, known->why, known->hint);
+  }
+
   void fifo(const ProcessSnapshot& p, const OpenFile& f, const std::string& object) {
     struct stat st {};
     if (f.deleted) return add(p, object, "was deleted", "");
@@ -224,9 +234,9 @@ class Finder {
       return add(p, object, "its name is another file's now", "");
     if ((f.flags & O_PATH) != 0) return;
     if ((f.flags & O_DIRECT) != 0) add(p, object, "is a pipe of packets", "");
-    if (!fifo_openers_) fifo_openers_ = fifo_openers_outside(snapshot_);
-    const auto other = fifo_openers_->find({f.dev, f.ino});
-    if (other != fifo_openers_->end())
+    if (!openers_) openers_ = openers_outside(snapshot_);
+    const auto other = openers_->find({f.dev, f.ino});
+    if (other != openers_->end())
       add(p, object,
           "process " + std::to_string(other->second) + " outside of the tree has it open, too",
           "end that one, or dump a tree that holds both");
@@ -271,17 +281,27 @@ class Finder {
         add(p, "working directory",
             "is shared with process " + std::to_string(directory->second) + " (CLONE_FS)", "");
     }
-    std::unordered_map<pid_t, pid_t> windows;
-    for (const ProcessState& s : processes_) {
-      const ProcessSnapshot& p = *s.snapshot;
-      const pid_t child = windows[p.pid] = window(p);
-      const auto parent = windows.find(p.ppid);  // they stand in tree order
-      if (parent == windows.end()) continue;
-      if (::syscall(SYS_kcmp, child, parent->second, KCMP_VM, 0, 0) == 0)
-        add(p, "memory", "is shared with its parent (vfork or CLONE_VM)", "");
-      else if (::syscall(SYS_kcmp, child, parent->second, KCMP_SIGHAND, 0, 0) == 0)
-        add(p, "signal handlers", "are shared with its parent (CLONE_SIGHAND)", "");
-    }
+    one_address_space();
+  }
+
+  // kcmp(2) orders them. (CLONE_SIGHAND without CLONE_VM is nothing that clone(2) takes.)
+  void one_address_space() {
+    const auto order = [](const ProcessState* x, const ProcessState* y) {
+      return ::syscall(SYS_kcmp, window(*x->snapshot), window(*y->snapshot), KCMP_VM, 0, 0);
+    };
+    std::vector<const ProcessState*> all;
+    for (const ProcessState& s : processes_) all.push_back(&s);
+    constexpr long kEqual = 0, kLess = 1;
+    std::sort(all.begin(), all.end(), [&](const auto* x, const auto* y) {
+      const long is = order(x, y);
+      return is == kLess || (is == kEqual && x < y);  // who comes first in the tree
+    });
+    for (std::size_t i = 1; i < all.size(); ++i)
+      if (order(all[i - 1], all[i]) == kEqual)
+        add(*all[i]->snapshot, "memory",
+            "is shared with process " + std::to_string(all[i - 1]->snapshot->pid) +
+                " (vfork or CLONE_VM)",
+            "");
   }
 
   const TreeSnapshot& snapshot_;
@@ -293,7 +313,7 @@ class Finder {
   };
   std::map<std::pair<std::uint64_t, std::uint64_t>, PipeEnds> pipe_ends_;
   // All of /proc is read for it, so only if there is a FIFO.
-  std::optional<std::map<std::pair<std::uint64_t, std::uint64_t>, pid_t>> fifo_openers_;
+  std::optional<std::map<std::pair<std::uint64_t, std::uint64_t>, pid_t>> openers_;
   std::vector<Obstacle> found_;
 };
 

@@ -8,12 +8,13 @@
 
 namespace ckpt::host {
 
-std::map<std::pair<std::uint64_t, std::uint64_t>, pid_t> fifo_openers_outside(
+std::map<std::pair<std::uint64_t, std::uint64_t>, pid_t> openers_outside(
     const TreeSnapshot& snapshot) {
   std::map<std::pair<std::uint64_t, std::uint64_t>, pid_t> out;
   std::set<pid_t> inside;
   for (const ProcessSnapshot& p : snapshot.processes) inside.insert(p.pid);
   const ProcFs proc("/proc");
+  inside.insert(proc.self());
   const auto pids = proc.numbers("");
   if (pids.has_error()) return out;
   for (const pid_t pid : *pids) {
@@ -22,7 +23,7 @@ std::map<std::pair<std::uint64_t, std::uint64_t>, pid_t> fifo_openers_outside(
     if (inside.contains(pid) || fds.has_error()) continue;
     for (const int fd : *fds)
       if (const auto st = proc.status(dir + "/" + std::to_string(fd));
-          !st.has_error() && S_ISFIFO(st->st_mode))
+          !st.has_error() && (S_ISFIFO(st->st_mode) || S_ISSOCK(st->st_mode)))
         out.try_emplace({st->st_dev, st->st_ino}, pid);
   }
   return out;

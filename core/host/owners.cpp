@@ -1,18 +1,19 @@
 #include "core/host/owners.h"
 
 #include <fcntl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <set>
+
+#include "core/host/borrow.h"
 
 namespace ckpt::host {
 
 namespace {
 
-constexpr int kGetOwnerUids = 17;          // F_GETOWNER_UIDS
-constexpr unsigned kPidfdThread = O_EXCL;  // PIDFD_THREAD, Linux 6.9
+constexpr int kGetOwnerUids = 17;  // F_GETOWNER_UIDS
 
 class Asker {
  public:
@@ -82,14 +83,15 @@ FileOwners FileOwners::find(const TreeSnapshot& snapshot,
   FileOwners out;
   std::set<std::uint32_t> asked;
   for (const ProcessState& s : processes) {
-    // A leader that has exited has no files any more.
-    const pid_t tid = s.threads.front().tid;
-    const Descriptor process(static_cast<int>(
-        ::syscall(SYS_pidfd_open, tid, tid == s.snapshot->pid ? 0 : kPidfdThread)));
+    const Borrower process(s);
     for (const FdEntry& fd : s.snapshot->fds) {
       if (!asked.insert(fd.file).second) continue;
-      const Descriptor file(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd.fd, 0)));
-      if (file.get() < 0) continue;
+      const Descriptor file = process.borrow(fd.fd);
+      if (file.get() < 0) {
+        out.owners_[{s.snapshot->pid, fd.fd}].why =
+            "whom it signals cannot be learned: " + std::string(std::strerror(errno));
+        continue;
+      }
       if (auto owner = Asker(snapshot, s).ask(file.get()))
         out.owners_[{s.snapshot->pid, fd.fd}] = std::move(*owner);
     }

@@ -93,18 +93,21 @@ Status PageScanner::scan_table(std::uint64_t begin, std::uint64_t end,
   return {};
 }
 
-bool PageScanner::has_guards(std::uint64_t begin, std::uint64_t end) const {
-  ScanRegion region{};
+std::vector<PageRange> PageScanner::guards(std::uint64_t begin, std::uint64_t end) const {
+  std::vector<PageRange> out;
+  ScanRegion regions[kRegions];
   ScanArguments a{};
   a.size = sizeof a;
-  a.start = begin;
   a.end = end;
-  a.vec = reinterpret_cast<std::uint64_t>(&region);
-  a.vec_len = 1;
-  a.max_pages = 1;
-  a.category_mask = kGuard;
-  a.return_mask = kGuard;
-  return ::ioctl(fd_.get(), kPagemapScan, &a) > 0;
+  a.vec = reinterpret_cast<std::uint64_t>(regions);
+  a.vec_len = kRegions;
+  a.category_mask = a.return_mask = kGuard;
+  for (a.start = begin; a.start < end; a.start = a.walk_end) {
+    const int n = ::ioctl(fd_.get(), kPagemapScan, &a);
+    if (n < 0) break;
+    for (int i = 0; i < n; ++i) append(out, regions[i].start, regions[i].end);
+  }
+  return out;
 }
 
 Result<Descriptor> open_shared(pid_t pid, const Mapping& mapping) {

@@ -16,8 +16,9 @@ class PageScanner {
  public:
   static Result<PageScanner> open(pid_t pid);
   Status scan(std::uint64_t begin, std::uint64_t end, std::vector<PageRange>& out) const;
-  // Has the range guard pages (madvise(2), MADV_GUARD_INSTALL)? False where the kernel cannot tell.
-  [[nodiscard]] bool has_guards(std::uint64_t begin, std::uint64_t end) const;
+  // The guard pages (madvise(2), MADV_GUARD_INSTALL) in a range; scan() takes them for contents.
+  // None where the kernel does not tell (before Linux 6.15).
+  [[nodiscard]] std::vector<PageRange> guards(std::uint64_t begin, std::uint64_t end) const;
 
  private:
   Status scan_ioctl(std::uint64_t begin, std::uint64_t end, std::vector<PageRange>& out) const;

@@ -4,6 +4,7 @@ What is refused stands in core/host/README.md; each row names its test here.
 """
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import time
 from harness import CKPT, Case, environment, main
 
 HEAD = "import os, sys, time\n"
+LACKING = 77  # the exit status of a program that cannot do here what its test is about
 TAIL = "\nprint('up', flush=True)\ntime.sleep(1000)\n"
 
 
@@ -28,6 +30,8 @@ class Process:
         deadline = time.monotonic() + 60
         while not os.path.getsize(self.out):
             case.assertLess(time.monotonic(), deadline)
+            if self.process.poll() == LACKING:
+                case.skipTest("needs what this kernel, or its setting, does not have")
             time.sleep(0.01)
         with open(self.out, "rb") as out:
             case.assertEqual(out.read(), b"up\n")
@@ -122,6 +126,45 @@ class Dump(Live):
         out = self.ckpt("diff", "a.ckpt", "b.ckpt").out
         self.assertIn("state: running", out)
 
+    def test_sockets(self):
+        """What waits is shown, and stays; so do offsets of who looks."""
+        p = self.python("import signal, socket\n"
+                        "a, b = socket.socketpair(type=socket.SOCK_SEQPACKET)\n"
+                        "c, d = socket.socketpair()\nd.setsockopt(socket.SOL_SOCKET, 42, 1)\n"
+                        "[a.send(m) for m in (b'one', b'', b'three')]\nc.send(b'stream')\n"
+                        "c.shutdown(socket.SHUT_WR)\n"
+                        "def look(*_):\n"
+                        "    got = [b.recv(9) for _ in range(3)]\n"
+                        "    got += [d.recv(9, socket.MSG_PEEK), d.recv(9), d.recv(9)]\n"
+                        "    print(got, d.getsockopt(socket.SOL_SOCKET, 42),\n"
+                        "          b.getsockopt(socket.SOL_SOCKET, 42), flush=True)\n"
+                        "signal.signal(signal.SIGUSR1, look)")
+        self.ok("dump", "--pid", p.pid, "--leave-running", "-o", "a.ckpt")
+        os.kill(p.pid, signal.SIGUSR1)
+        deadline = time.monotonic() + 60
+        while True:
+            with open(p.out, encoding="utf-8") as f:
+                said = f.read()
+            if said.count("\n") == 2:
+                break
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+        self.assertIn("[b'one', b'', b'three', b'tream', b'stream', b''] 0 -1", said)
+        self.ok("dump", "--pid", p.pid, "--leave-running", "-o", "b.ckpt")
+        fds = self.ok("inspect", "--fds", "a.ckpt").out
+        self.assertRegex(fds, r"socket:\[\d+\].*  seqpacket  3 messages  8 bytes in flight  with .*:3")
+        self.assertRegex(fds, r"  stream, receives no more  6 bytes in flight  with ")
+        self.assertRegex(fds, r"  stream, sends no more  with ")
+        ends = [o for o in self.ok("inspect", "--json", "a.ckpt").json["files"] if "socket" in o]
+        self.assertEqual([o["socket"]["type"] for o in ends], ["seqpacket"] * 2 + ["stream"] * 2)
+        self.assertEqual(ends[1]["socket"]["messages"], [3, 0, 5])
+        self.assertEqual(ends[3]["socket"]["options"]["42"], 1)
+        self.assertFalse(ends[3]["socket"]["receives"])
+        self.ok("verify", "a.ckpt")
+        diff = self.ckpt("diff", "a.ckpt", "b.ckpt").out
+        self.assertRegex(diff, r"fd 4: socket's messages: 3.*0")
+        self.assertRegex(diff, r"fd 6: socket's option 42: 1")
+
     def test_diff_of_a_deleted_file(self):
         p = self.python("import signal\nf = open('gone', 'wb', buffering=0)\nos.remove('gone')\n"
                         "f.write(b'1')\n"
@@ -153,9 +196,10 @@ class Dump(Live):
 
 
 class Refused(Live):
-    def refused(self, says, code="", dump=(), **options):
+    def refused(self, says, code="", dump=(), once_up=lambda: None, **options):
         """All obstacles are named, the process goes on, and nothing is written."""
         p = self.process = self.python(code, **options)
+        once_up()
         done = self.ckpt("dump", "--pid", p.pid, "-o", "t.ckpt", *dump)
         self.assertEqual(done.code, 1, done.err)
         self.assertRegex(done.err, says)
@@ -172,7 +216,59 @@ class Refused(Live):
             self.assertRegex(done.err, rf"not checkpointable: process .*fd \d+ .*type {what}")
 
     def test_socket(self):
-        self.refused("type socket", "import socket\na = socket.socket()")
+        self.refused("type socket, but not of AF_UNIX", "import socket\na = socket.socket()")
+
+    def socket_refused(self, says, code):
+        self.refused(says, "import array, socket\n" + code)
+
+    def test_descriptors_in_flight(self):
+        send = "socket.socketpair(type=socket.{})\n" \
+               "b[0].sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [0]))])"
+        for kind in ("SOCK_STREAM", "SOCK_DGRAM", "SOCK_SEQPACKET"):
+            self.socket_refused(r"SCM_RIGHTS\) or credentials in flight", "b = " + send.format(kind))
+
+    def test_credentials_in_flight(self):
+        self.socket_refused("credentials in flight", "a, b = socket.socketpair()\n"
+                            "b.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)\na.send(b'x')")
+        self.socket_refused("credentials in flight", "a, b = socket.socketpair()\n"
+                            "a.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)\na.send(b'x')")
+
+    def test_socket_to_outside(self):
+        here, there = socket.socketpair()
+        self.addCleanup(here.close)
+        self.refused("whose other end is in no process of the tree", once_up=there.close,
+                     pass_fds=(there.fileno(),))
+
+    def test_socket_of_others(self):
+        """Both ends are in the tree, but not in it alone."""
+        a, b = socket.socketpair()
+        with a, b:
+            self.refused(f"process {os.getpid()} outside of the tree has it open, too",
+                         pass_fds=(a.fileno(), b.fileno()))
+
+    def test_named_sockets(self):
+        done = self.refused(
+            "4 obstacles", "import socket\nl = socket.socket(socket.AF_UNIX)\nl.bind('name')\n"
+            "l.listen()\nc = socket.socket(socket.AF_UNIX)\nc.connect('name')\ns, _ = l.accept()\n"
+            "w = socket.socket(socket.AF_UNIX)\nw.connect('name')")
+        for why in ("listens for connections", "has a name, or was made by one",
+                    "whose other end has a name", "was not accepted yet"):
+            self.assertIn(why, done.err)
+
+    def test_socket_out_of_band(self):
+        self.socket_refused("out-of-band data", "a, b = socket.socketpair()\n"
+                            "a.send(b'x', socket.MSG_OOB)")
+
+    def test_socket_options(self):
+        self.socket_refused("with option 29 of", "a, b = socket.socketpair()\n"
+                            "a.setsockopt(socket.SOL_SOCKET, 29, 1)")
+
+    def test_messages_that_are_not_seen(self):
+        """An empty one that was looked at: by the first dump."""
+        p = self.python("import socket\na, b = socket.socketpair(type=socket.SOCK_DGRAM)\n"
+                        "a.send(b'x')\na.send(b'')\na.send(b'y')")
+        self.ok("dump", "--pid", p.pid, "--leave-running", "-o", "t.ckpt")
+        self.fails(1, "dump", "--pid", p.pid, "-o", "u.ckpt", says="messages wait that cannot be seen")
 
     def test_epoll_of_closed(self):
         self.refused("watches a file that", "import select\na, b = os.pipe()\nc = os.dup(a)\n"
@@ -253,6 +349,48 @@ class Refused(Live):
             self.assertRegex(done.err, rf"shared with process {p.pid} \({name}\)")
             p.end()
 
+    def test_one_memory(self):
+        """clone(2) with CLONE_VM: a child, and a sibling (CLONE_PARENT)."""
+        clone = ("import ctypes\nlibc = ctypes.CDLL(None)\nstack = ctypes.create_string_buffer(65536)\n"
+                 "top = ctypes.c_void_p(ctypes.addressof(stack) + 65520)\n"
+                 "def clone(flags):\n"
+                 "    assert libc.clone(libc.pause, top, 0x100 | flags | 17, None) > 0\n")
+        for code in "clone(0)", "if os.fork() == 0:\n    clone(0x8000)\n    time.sleep(1000)":
+            p = self.python(clone + code)
+            done = self.fails(1, "dump", "--pid", p.pid, "-o", "t.ckpt")
+            self.assertRegex(done.err, r"memory: is shared with process \d+ \(vfork or CLONE_VM\)")
+            self.assertIn(p.state(), "RS")
+            p.end()
+
+    def test_vfork(self):
+        p = subprocess.Popen([sys.executable, "-c", "import ctypes, os\n"
+                              "if ctypes.CDLL(None).syscall(56, 0x4100 | 17, 0, 0, 0, 0) == 0:\n"
+                              "    while True: os.write(1, b'.')"],
+                             stdout=subprocess.PIPE, start_new_session=True)
+        self.addCleanup(p.wait)
+        self.addCleanup(os.killpg, p.pid, signal.SIGKILL)
+        os.read(p.stdout.fileno(), 1)
+        self.fails(1, "dump", "--pid", p.pid, "-o", "t.ckpt", says="vfork")
+
+    def test_huge_pages(self):
+        self.refused("mapping .* has the flag 'ht'", "import mmap\n"
+                     "try: m = mmap.mmap(-1, 2 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000)\n"
+                     "except OSError: os._exit(77)")
+
+    def test_userfaultfd(self):
+        self.refused("mapping .* has the flag 'um'", "import ctypes, fcntl, mmap, struct\n"
+                     "libc = ctypes.CDLL(None)\n"
+                     "m = mmap.mmap(-1, 65536, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n"
+                     "at = ctypes.addressof(ctypes.c_char.from_buffer(m))\n"
+                     "u = libc.syscall(323, 0)\n"
+                     "if u < 0: os._exit(77)\n"
+                     "fcntl.ioctl(u, 0xc018aa3f, struct.pack('QQQ', 0xaa, 0, 0))\n"
+                     "fcntl.ioctl(u, 0xc020aa00, struct.pack('QQQQ', at, 65536, 1, 0))")
+
+    def test_timer_of_thread_time(self):
+        self.refused("timer 0: of the clock of a thread", "import ctypes\nlibc = ctypes.CDLL(None)\n"
+                     "i = ctypes.c_int()\nassert libc.syscall(222, 3, None, ctypes.byref(i)) == 0")
+
     def test_lease(self):
         self.refused("holds a lease", "import fcntl\nf = open('leased', 'w')\n"
                      "fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK)")
@@ -283,10 +421,11 @@ class Refused(Live):
     def test_pseudoterminal_master(self):
         self.refused("master of a pseudoterminal", "import pty\na = pty.openpty()")
 
-    def test_affinity(self):
-        if len(os.sched_getaffinity(0)) < 2:
-            self.skipTest("needs two processors")
-        self.refused("bound to some processors", "os.sched_setaffinity(0, {0})")
+    def test_deadline(self):
+        self.refused("is of SCHED_DEADLINE",
+                     "import ctypes\nimport struct\nlibc = ctypes.CDLL(None)\n"
+                     "attr = struct.pack('IIQiIQQQ', 48, 6, 0, 0, 0, 10**6, 10**7, 10**7)\n"
+                     "if libc.syscall(314, 0, attr, 0) != 0: os._exit(77)")
 
     def test_network_namespace(self):
         if os.geteuid() != 0:

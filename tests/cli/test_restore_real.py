@@ -6,9 +6,11 @@ Needs root, and a kernel that lets ckpt read and write memory; skipped otherwise
 import os
 import re
 import signal
+import struct
 import time
 import unittest
 
+from image_file import image_file, record_stream
 from real import COUNT, RealCase
 
 # A session leader that is dead, a member that tells who it is, below a root that waits for the end.
@@ -238,6 +240,25 @@ class Real(RealCase):
         self.fails(125, "restore", "--here", "i.ckpt", says="taken")
         self.fails(1, "restore", "--here", "--detach", "i.ckpt", says="taken")
         self.assertIsNone(p.poll())
+
+    def test_processors_that_are_not_here(self):
+        """An image of another machine: what a thread is bound to lies beyond this one's."""
+        if len(os.sched_getaffinity(0)) < 2:
+            self.skipTest("needs two processors")
+        self.dumped(self.start("taskset", "-c", str(min(os.sched_getaffinity(0))), "sh", "-c", COUNT))
+        with open(self.path("i.ckpt"), "rb") as f:
+            plain = bytearray(record_stream(f.read()))
+        at, place = 0, None
+        while place is None:
+            kind, length = struct.unpack_from("<II", plain, at)
+            place = at + length + 8 if kind == 2036 else None
+            at += length
+        struct.pack_into("<Q", plain, place, 1 << 63)
+        with open(self.path("far.ckpt"), "wb") as f:
+            f.write(image_file(bytes(plain)))
+        self.fails(1, "restore", "--plan", "far.ckpt", says="processors of which none is here")
+        self.fails(125, "restore", "far.ckpt", says="taskset")
+        self.ok("restore", "--plan", "i.ckpt")
 
     def test_conflicts_are_listed_at_once(self):
         """Numbers, files: all of it before anything is made, and by --plan as well."""

@@ -40,7 +40,7 @@ struct Damage {
 const Damage kDamages[] = {
     // HEADER
     {"(HEADER) at offset 0", [](auto& r) { r.template as<Header>(R::header).magic = 1; }},
-    {"features", [](auto& r) { r.template as<Header>(R::header).features = 1 << 9; }},
+    {"features", [](auto& r) { r.template as<Header>(R::header).features = 1 << 12; }},
     {"unknown source", [](auto& r) { r.template as<Header>(R::header).source = 3; }},
     {"unknown mode", [](auto& r) { r.template as<Header>(R::header).mode = 0; }},
     {"task_comm_len", [](auto& r) { r.template as<Header>(R::header).task_comm_len = 17; }},

@@ -54,6 +54,11 @@ void process_objects(ImageBuilder& b, RecordSink& out) {
   vma(out, kVmaAnon, 0x3000, 0x8000);
   vma(out, kVmaShmAnon, 0x9000, 0xb000, 6);
   vma(out, kVmaFile, 0xb000, 0xc000, 20);
+  Guards guards{};
+  guards.nr_areas = 2;
+  out.record(R::guards, guards);
+  const GuardArea areas[] = {{u64le(0x6000), u64le(0x7000)}, {u64le(0xb000), u64le(0xc000)}};
+  out.record(R::buffer, areas, sizeof areas);
 
   b.objref(kObjSighand, 7);
   Sighand sighand{};
@@ -112,6 +117,16 @@ void contents(RecordSink& out) {
   state.nr_watches = 1;
   out.record(R::file_state, state);
   bytes(out, sizeof(EpollWatch));
+  Socket socket{};
+  socket.file_objref = 11;
+  socket.type = kDatagram;
+  socket.nr_messages = 1;
+  socket.nr_options = 2;
+  out.record(R::socket, socket);
+  const u32le length = 10;
+  out.record(R::buffer, &length, sizeof length);
+  const SocketOption options[] = {{7, 0, 4096}, {42, 0, -1}};
+  out.record(R::buffer, options, sizeof options);
   Inode inode{};
   inode.objref = 20;
   inode.kind = kInodeMemfd;
@@ -154,8 +169,8 @@ void contents(RecordSink& out) {
 // A single process with one page of every kind, and a pipe.
 void memory_image(RecordSink& out) {
   ImageBuilder b(out);
-  b.head(kModeSubtree,
-         kFeatureMemory | kFeatureFiles | kFeaturePipes | kFeatureInodes | kFeatureSpaces);
+  b.head(kModeSubtree, kFeatureMemory | kFeatureFiles | kFeaturePipes | kFeatureInodes |
+                           kFeatureSpaces | kFeatureGuards | kFeaturePlacement | kFeatureSockets);
   b.pids({{100}});
   b.tree({ImageBuilder::entry(1, kRefInvisible, 1, 1, 1)});
   b.pid_ns(4, 0, 0);
@@ -181,6 +196,12 @@ void memory_image(RecordSink& out) {
   b.fd(11, 0);
   process_objects(b, out);
   thread(out);
+  Placement placement{};
+  placement.io_priority = 3 << 13;
+  placement.nr_words = 2;
+  out.record(R::placement, placement);
+  const u64le words[] = {u64le(0), u64le(1)};
+  out.record(R::buffer, words, sizeof words);
   TaskSpaces spaces{};
   spaces.mount = 1;
   spaces.uts = 2;
@@ -233,6 +254,10 @@ T& at(LooseRecords& r, R type, unsigned n = 0) {
 Bytes& after(LooseRecords& r, R type, unsigned n = 0) {
   return r.all[r.find(type, n) + 1].payload;
 }
+GuardArea& guard_area(LooseRecords& r, unsigned n) {
+  return *reinterpret_cast<GuardArea*>(after(r, R::guards).data() + n * sizeof(GuardArea));
+}
+
 PageRef& page_ref(LooseRecords& r, unsigned n) {
   return *reinterpret_cast<PageRef*>(after(r, R::pgarr).data() + n * sizeof(PageRef));
 }
@@ -252,6 +277,13 @@ const Damage kDamages[] = {
     {"unknown kind 0", [](auto& r) { at<Space>(r, R::space).kind = 0; }},
     {"proc_ns 5 is no PID_NS", [](auto& r) { at<Space>(r, R::space).proc_ns = 5; }},
     {"proc_ns 4 is no PID_NS", [](auto& r) { at<Space>(r, R::space, 1).proc_ns = 4; }},
+    {"nr_words is above 1024", [](auto& r) { at<Placement>(r, R::placement).nr_words = 1025; }},
+    {"places nothing",
+     [](auto& r) {
+       at<Placement>(r, R::placement).nr_words = 0;
+       at<Placement>(r, R::placement).io_priority = 0;
+     }},
+    {"bound to no processor", [](auto& r) { after(r, R::placement, 0) = Bytes(16, std::byte{0}); }},
     {"no SPACE 2 of kind 1", [](auto& r) { at<TaskSpaces>(r, R::task_spaces).mount = 2; }},
     {"no SPACE 3 of kind 4", [](auto& r) { at<TaskSpaces>(r, R::task_spaces).cgroup = 3; }},
     {"more than 64 bytes",
@@ -263,6 +295,12 @@ const Damage kDamages[] = {
      [](auto& r) { at<Header>(r, R::header).features = kFeatureMemory | kFeatureFiles; }},
     {"map_count", [](auto& r) { at<Mm>(r, R::mm).map_count = 0xffffffff; }},
     {"VMA was expected", [](auto& r) { at<Mm>(r, R::mm).map_count = 5; }},
+    {"nr_areas is 0", [](auto& r) { at<Guards>(r, R::guards).nr_areas = 0; }},
+    {"nr_areas is 1048577", [](auto& r) { at<Guards>(r, R::guards).nr_areas = kMaxGuards + 1; }},
+    {"guard pages from 0xb000 to 0x6000", [](auto& r) { guard_area(r, 1).end = 0x6000; }},
+    {"guard pages from 0x5000 to 0xc000", [](auto& r) { guard_area(r, 1).start = 0x5000; }},
+    {"lie in no mapping", [](auto& r) { guard_area(r, 0).start = 0x2000; }},
+    {"lie in no mapping", [](auto& r) { guard_area(r, 1).end = 0xd000; }},
     {"unknown def_flags", [](auto& r) { at<Mm>(r, R::mm).def_flags = 0x4000; }},
     {"vdso is not at a page", [](auto& r) { at<Mm>(r, R::mm).vdso = 1; }},
     {"auxiliary vector", [](auto& r) { r.all[r.find(R::mm) + 2].payload.resize(31); }},
@@ -279,6 +317,20 @@ const Damage kDamages[] = {
     {"has no INODE", [](auto& r) { at<Vma>(r, R::vma).ino_objref = 22; }},
     {"objref 11 is used twice", [](auto& r) { at<Inode>(r, R::inode, 1).objref = 11; }},
     {"objref 20 is used twice", [](auto& r) { at<Inode>(r, R::inode, 1).objref = 20; }},
+    {"5 is no file", [](auto& r) { at<Socket>(r, R::socket).file_objref = 5; }},
+    {"unknown type 3", [](auto& r) { at<Socket>(r, R::socket).type = 3; }},
+    {"unknown peer 3", [](auto& r) { at<Socket>(r, R::socket).peer = 3; }},
+    {"unknown shutdown 4", [](auto& r) { at<Socket>(r, R::socket).shutdown = 4; }},
+    {"a pending error 1", [](auto& r) { at<Socket>(r, R::socket).error = 1; }},
+    {"or of a stream", [](auto& r) { at<Socket>(r, R::socket).type = kStream; }},
+    {"nr_messages is too large", [](auto& r) { at<Socket>(r, R::socket).nr_messages = ~0U; }},
+    {"does not hold 2 entries", [](auto& r) { at<Socket>(r, R::socket).nr_messages = 2; }},
+    {"nr_options is too large", [](auto& r) { at<Socket>(r, R::socket).nr_options = 21; }},
+    {"does not hold 3 entries", [](auto& r) { at<Socket>(r, R::socket).nr_options = 3; }},
+    {"option 4 is unknown",
+     [](auto& r) { r.all[r.find(R::socket) + 2].payload[0] = std::byte{4}; }},
+    {"option 42 is unknown or out of order",
+     [](auto& r) { r.all[r.find(R::socket) + 2].payload[0] = std::byte{42}; }},
     {"unknown kind 3", [](auto& r) { at<Inode>(r, R::inode).kind = 3; }},
     {"a size of", [](auto& r) { at<Inode>(r, R::inode).size = ~0ULL; }},
     {"more than permissions", [](auto& r) { at<Inode>(r, R::inode).mode = 0100644; }},
@@ -352,6 +404,8 @@ TEST_CASE("Memory and registers come back, and pages go to their sink", "[format
   CHECK(p.mms[0].exe == "/bin/true");
   REQUIRE(p.mms[0].vmas.size() == 4);
   CHECK(p.mms[0].vmas[0].path == "/bin/true");
+  REQUIRE(p.mms[0].guards.size() == 2);
+  CHECK(p.mms[0].guards[1].end == 0xc000);
   CHECK(p.mms[0].pages == 7);
   CHECK(p.shms.at(0).pages == 1);
   CHECK(p.threads.at(0).cpu.rip == 0x1234);
@@ -361,11 +415,15 @@ TEST_CASE("Memory and registers come back, and pages go to their sink", "[format
   REQUIRE(p.spaces.size() == 2);
   CHECK(p.spaces[1].nodename == "host");
   CHECK(p.task_spaces.at(0).uts == 2);
+  CHECK(p.threads.at(0).io_priority == 3 << 13);
+  CHECK(p.threads.at(0).processors == std::vector<u64le>{u64le(0), u64le(1)});
   REQUIRE(p.inodes.size() == 2);
   CHECK(p.inodes[0].name == "m");
   CHECK(p.inodes[0].files == std::vector<s32le>{11});
   CHECK(p.inodes[0].pages == 1);
   CHECK(p.inodes[1].name == "/gone");
+  CHECK(p.sockets.at(0).messages.at(0) == 10);
+  CHECK(p.sockets.at(0).options.at(1).value == -1);
   CHECK(p.owners.at(0).signal == 64);
   CHECK(p.creds.at(0).groups.size() == 2);
   CHECK(p.pipes.at(0).capacity == 65536);

@@ -1,10 +1,14 @@
-// The parsers of /proc text under arbitrary bytes. The first byte chooses the parser; what a parser
+// The parsers of /proc text, and of the kernel's answers about sockets, under arbitrary bytes. The
+// first byte chooses the parser; what a parser
 // accepts must obey what its header promises.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 
+#include "core/host/fdinfo_state.h"
+#include "core/host/maps_text.h"
 #include "core/host/proc_text.h"
+#include "core/host/unix_diag.h"
 
 namespace {
 
@@ -47,6 +51,32 @@ void fuzz_link(std::string_view text) {
   require(fd_type_name(out.type) != nullptr);
 }
 
+void fuzz_maps(std::string_view text) {
+  const auto r = ckpt::host::parse_smaps(text);
+  if (r.has_error()) return;
+  std::uint64_t below = 0;
+  for (const ckpt::host::Mapping& m : *r) {
+    require(m.start >= below && m.start < m.end && m.protection <= 7);
+    require(!m.deleted || !m.name.empty());
+    for (const std::string& flag : m.flags) require(m.has(flag) && !flag.empty());
+    below = m.end;
+  }
+}
+
+void fuzz_file_state(std::string_view text) {
+  const auto state = ckpt::host::parse_file_state(text);
+  require(state.state.kind <= ckpt::format::kEpoll && state.state.file_objref == 0);
+  require(state.state.nr_watches == state.watches.size());
+  require(state.watches.empty() || state.state.kind != 0);
+}
+
+// No message is read twice, and none that is not all there.
+void fuzz_sockets(std::string_view text) {
+  ckpt::host::UnixDiags sockets;
+  static_cast<void>(ckpt::host::parse_unix_diag(std::as_bytes(std::span(text)), sockets));
+  require(sockets.size() <= text.size() / 32);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -70,6 +100,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       if (!r.has_error()) check_pids(r.value());
       break;
     }
+    case 'm':
+      fuzz_maps(text);
+      break;
+    case 'f':
+      fuzz_file_state(text);
+      break;
+    case 'd':
+      fuzz_sockets(text);
+      break;
     case 'n': {
       const auto n = ckpt::host::parse_dir_number(text);
       if (n) require(std::to_string(*n) == text);

@@ -22,7 +22,7 @@
 #include <vector>
 
 #include "core/host/proc_fs.h"
-#include "core/host/process_state.h"
+#include "core/host/unix_sockets.h"
 
 using namespace ckpt;
 
@@ -99,7 +99,14 @@ Status ask_once(pid_t pid) {
   CKPT_TRY(const auto tree, host::FrozenTree::freeze(pid));
   CKPT_TRY(host::ProcessState state,
            host::gather_outside(tree->snapshot().processes.front(), *tree));
-  return host::gather_inside(state);
+  std::vector<host::ProcessState> processes;
+  processes.push_back(std::move(state));
+  const auto sockets = host::UnixSockets::find(tree->snapshot(), processes);
+  for (const host::OpenFile& file : tree->snapshot().files) {
+    const host::UnixSocket* const socket = sockets.at(file.ino);
+    if (socket && !socket->why.empty()) return cannot("cannot ask", file.link + socket->why);
+  }
+  return host::gather_inside(processes.front());
 }
 
 // What a tracer does until it is killed: at the `skip`-th time that it comes to phase `phase`, or

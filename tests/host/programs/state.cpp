@@ -241,7 +241,7 @@ const std::pair<const char*, const state::Tests&> kThemes[] = {
     {"files", state::kFilesTests},       {"threads", state::kThreadsTests},
     {"calls", state::kCallsTests},       {"family", state::kFamilyTests},
     {"sharing", state::kSharingTests},   {"spaces", state::kSpacesTests},
-    {"nameless", state::kNamelessTests},
+    {"nameless", state::kNamelessTests}, {"sockets", state::kSocketsTests},
 };
 
 }  // namespace

@@ -18,7 +18,8 @@ using Check = std::function<void()>;
 using Tests = std::vector<std::pair<const char*, Check (*)()>>;
 
 extern const Tests kMemoryTests, kSignalsTests, kTimersTests, kAttributesTests, kFilesTests,
-    kThreadsTests, kCallsTests, kFamilyTests, kSharingTests, kSpacesTests, kNamelessTests;
+    kThreadsTests, kCallsTests, kFamilyTests, kSharingTests, kSpacesTests, kNamelessTests,
+    kSocketsTests;
 
 constexpr std::size_t kPage = 4096;
 

@@ -9,10 +9,12 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <atomic>
 #include <csignal>
 #include <cstring>
 #include <fstream>
 #include <sstream>
+#include <thread>
 #include <vector>
 
 #include "tests/host/programs/state.h"
@@ -172,6 +174,63 @@ Check real_time() {
   };
 }
 
+// One thread on the first processor, another on the second, and one that may run on all.
+Check bound_to_processors() {
+  static cpu_set_t all;
+  check(sched_getaffinity(0, sizeof all, &all) == 0, "sched_getaffinity");
+  if (CPU_COUNT(&all) < 2) skip("two processors");
+  static std::atomic<bool> go{false};
+  static std::atomic<int> bound{0}, good{0};
+  static std::vector<std::thread> threads;
+  static const auto is = [](const cpu_set_t& wanted) {
+    cpu_set_t now;
+    return sched_getaffinity(0, sizeof now, &now) == 0 && CPU_EQUAL(&now, &wanted);
+  };
+  static const auto nth = [](int n) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    int cpu = 0;
+    while (!CPU_ISSET(cpu, &all) || n-- > 0) ++cpu;
+    CPU_SET(cpu, &one);
+    return one;
+  };
+  for (int i = 1; i < 3; ++i)
+    threads.emplace_back([i] {
+      const cpu_set_t wanted = i == 1 ? nth(1) : all;
+      check(sched_setaffinity(0, sizeof wanted, &wanted) == 0, "sched_setaffinity");
+      for (++bound; !go;) usleep(1000);
+      good += is(wanted);
+    });
+  while (bound < 2) usleep(1000);
+  const cpu_set_t first = nth(0);
+  check(sched_setaffinity(0, sizeof first, &first) == 0, "sched_setaffinity");
+  return [first] {
+    check(is(first), "the leader's processor");
+    go = true;
+    for (std::thread& t : threads) t.join();
+    check(good == 2, "a thread's processors");
+  };
+}
+
+Check io_priority() {
+  constexpr int kThread = 1, kBestEffort = 2 << 13, kIdle = 3 << 13;
+  static std::atomic<bool> go{false}, set{false}, good{false};
+  static std::thread other;
+  other = std::thread([] {
+    check(syscall(SYS_ioprio_set, kThread, 0, kIdle) == 0, "ioprio_set");
+    for (set = true; !go;) usleep(1000);
+    good = syscall(SYS_ioprio_get, kThread, 0) == kIdle;
+  });
+  while (!set) usleep(1000);
+  check(syscall(SYS_ioprio_set, kThread, 0, kBestEffort | 6) == 0, "ioprio_set");
+  return [] {
+    check(syscall(SYS_ioprio_get, kThread, 0) == (kBestEffort | 6), "I/O priority");
+    go = true;
+    other.join();
+    check(good, "a thread's I/O priority");
+  };
+}
+
 // An environment and limits of the C library are memory; these are the kernel's.
 Check all_limits() {
   static std::vector<rlimit> set(RLIM_NLIMITS);
@@ -208,6 +267,8 @@ const Tests kAttributesTests = {
     {"switches", switches},
     {"real_time", real_time},
     {"all_limits", all_limits},
+    {"bound_to_processors", bound_to_processors},
+    {"io_priority", io_priority},
 };
 
 }  // namespace state

@@ -244,6 +244,34 @@ Check more_advice() {
   };
 }
 
+// Pages that nobody may touch, though the mapping permits it (MADV_GUARD_INSTALL), in anonymous
+// memory that was written to and that was not; those between them keep their contents.
+Check guard_pages() {
+  constexpr int kGuardInstall = 102, kGuardRemove = 103;
+  static int ends[2];
+  check(pipe(ends) == 0, "pipe");
+  static const auto readable = [](const char* at) {
+    char byte = 0;
+    return write(ends[1], at, 1) == 1 && read(ends[0], &byte, 1) == 1;
+  };
+  char* const at = map(8 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  std::memset(at, 'x', 8 * kPage);
+  if (madvise(at + kPage, 2 * kPage, kGuardInstall) != 0) skip("MADV_GUARD_INSTALL");
+  check(madvise(at + 5 * kPage, kPage, kGuardInstall) == 0, "a second area");
+  char* const untouched = map(4 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  check(madvise(untouched, kPage, kGuardInstall) == 0, "in memory that nobody has touched");
+  return [=] {
+    for (std::size_t i = 0; i < 8; ++i) {
+      const bool guard = i == 1 || i == 2 || i == 5;
+      check(readable(at + i * kPage) != guard, "page " + std::to_string(i));
+      check(guard || at[i * kPage] == 'x', "contents of page " + std::to_string(i));
+    }
+    check(!readable(untouched) && readable(untouched + kPage), "the untouched");
+    check(madvise(at + kPage, kPage, kGuardRemove) == 0 && readable(at + kPage) && at[kPage] == 0,
+          "a guard that is removed");
+  };
+}
+
 // A stack that has grown far; it grows on, and below it nothing was put in the way.
 Check deep_stack() {
   static bool done = false;
@@ -313,6 +341,7 @@ const Tests kMemoryTests = {
     {"locked_memory", locked_memory},
     {"more_advice", more_advice},
     {"deep_stack", deep_stack},
+    {"guard_pages", guard_pages},
     {"growing_mapping", growing_mapping},
     {"file_map_ends", file_map_ends},
 };

@@ -11,6 +11,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -60,6 +62,132 @@ Check copy_on_write() {
     for (int i = 0; i < 32; ++i)
       check(m[i * kPage] == (i % 4 == 1 ? 'p' : static_cast<char>(i + 1)), "the parent's page");
   };
+}
+
+// The frames that a process's pages are in; empty where they are not told.
+std::vector<std::uint64_t> frames_of(pid_t pid, const char* at, std::size_t pages) {
+  constexpr std::uint64_t kInMemory = 1ULL << 63, kFrame = (1ULL << 55) - 1;
+  std::vector<std::uint64_t> entries(pages);
+  const int fd = open(("/proc/" + std::to_string(pid) + "/pagemap").c_str(), O_RDONLY);
+  const auto offset =
+      static_cast<off_t>(reinterpret_cast<std::uintptr_t>(at) / kPage * sizeof entries[0]);
+  const std::size_t bytes = pages * sizeof entries[0];
+  check(pread(fd, entries.data(), bytes, offset) == static_cast<ssize_t>(bytes), "pagemap");
+  close(fd);
+  for (std::uint64_t& e : entries) e = (e & kInMemory) != 0 ? e & kFrame : 0;
+  if (std::count(entries.begin(), entries.end(), 0) == static_cast<long>(pages)) entries.clear();
+  return entries;
+}
+
+void number_pages(char* at, std::size_t first, std::size_t end, int who) {
+  for (std::size_t i = first; i < end; ++i) {
+    const int words[] = {who, static_cast<int>(i)};
+    std::memcpy(at + i * kPage, words, sizeof words);
+  }
+}
+
+void check_pages(const char* at, std::size_t first, std::size_t end, int who) {
+  for (std::size_t i = first; i < end; ++i) {
+    const int words[] = {who, static_cast<int>(i)};
+    check(std::memcmp(at + i * kPage, words, sizeof words) == 0, "a page");
+  }
+}
+
+// Memory of three generations, each of which has changed a part of it since. What none has changed
+// is there once, before and after.
+struct Generations {
+  static constexpr std::size_t kPart = 1024, kPages = 8 * kPart;
+  char* memory;
+  std::size_t part, pages;
+  const pid_t* family;  // oneself, child, grandchild
+
+  // [0, part): of child and grandchild; then the grandchild's; oneself's; none of the younger
+  // ones'; everybody's.
+  void look(int who) const {
+    check_pages(memory, 0, part, who == 0 ? 0 : 1);
+    check_pages(memory, part, 2 * part, who == 2 ? 2 : 0);
+    check_pages(memory, 2 * part, 3 * part, who == 0 ? 3 : 0);
+    for (std::size_t i = 3 * part; i < 4 * part && who > 0; ++i)
+      check(memory[i * kPage] == 0 && memory[i * kPage + 4] == 0, "a dropped page");
+    check_pages(memory, who == 0 ? 3 * part : 4 * part, pages, 0);
+  }
+  void look_at_frames() const {
+    std::vector<std::uint64_t> f[3];
+    for (int i = 0; i < 3; ++i) f[i] = frames_of(family[i], memory, pages);
+    if (f[0].empty()) return;
+    for (std::size_t i = 0; i < pages; ++i) {
+      const bool first = f[0][i] == f[1][i], second = f[1][i] == f[2][i];
+      switch (i / part) {
+        case 0:
+        case 2:
+          check(!first && second, "the younger ones share a page");
+          break;
+        case 1:
+          check(first && !second, "the elder ones share a page");
+          break;
+        case 3:
+          check(f[0][i] != 0 && f[1][i] != f[0][i] && f[2][i] != f[0][i], "nobody shares a page");
+          break;
+        default:
+          check(first && second && f[0][i] != 0, "all share a page");
+      }
+    }
+  }
+};
+
+Check generations(char* memory, std::size_t pages, bool droppable) {
+  pid_t* const family = shared<pid_t>();
+  const Generations g{memory, pages / 8, pages, family};
+  const std::size_t part = g.part;
+  number_pages(memory, 0, pages, 0);
+  family[0] = getpid();
+  const pid_t child = member([=] {
+    number_pages(memory, 0, part, 1);
+    if (droppable)
+      madvise(memory + 3 * part * kPage, part * kPage, MADV_DONTNEED);
+    else
+      std::memset(memory + 3 * part * kPage, 0, part * kPage);
+    const pid_t grandchild = member([=] {
+      number_pages(memory, part, 2 * part, 2);
+      family[2] = getpid();
+      return [=] {
+        g.look(2);
+        number_pages(memory, 0, pages, 7);
+      };
+    });
+    family[1] = getpid();
+    return [=] {
+      content(grandchild);
+      g.look(1);
+      number_pages(memory, 0, pages, 8);
+    };
+  });
+  number_pages(memory, 2 * part, 3 * part, 3);
+  g.look_at_frames();
+  return [=] {
+    g.look_at_frames();
+    content(child);
+    g.look(0);
+    // It is one mapping still.
+    char* const moved =
+        static_cast<char*>(mremap(memory, pages * kPage, pages * kPage + kPage, MREMAP_MAYMOVE));
+    check(moved != MAP_FAILED, "mremap");
+  };
+}
+
+Check three_generations() {
+  constexpr std::size_t kPages = Generations::kPages;
+  return generations(map(kPages * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS),
+                     kPages, true);
+}
+
+Check three_generations_of_file() {
+  constexpr std::size_t kPages = 64;
+  const int fd = scratch_file("file");
+  check(ftruncate(fd, kPages * kPage) == 0, "ftruncate");
+  return then_remove(
+      path_of(fd),
+      generations(map(kPages * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd), kPages, false));
 }
 
 // A file mapped by two: one memory.
@@ -306,6 +434,8 @@ Check inherited_locks() {
 const Tests kSharingTests = {
     {"shared_memory", shared_memory},
     {"copy_on_write", copy_on_write},
+    {"three_generations", three_generations},
+    {"three_generations_of_file", three_generations_of_file},
     {"shared_file_map", shared_file_map},
     {"shared_offset", shared_offset},
     {"pipe_between", pipe_between},

@@ -1,5 +1,6 @@
 // A process that checks itself: registers, sleeping calls, a pipe, real-time signals, the signal
-// mask, memory, condition variables and rseq, in one thread or in many, until SIGTERM.
+// mask, messages that wait in a socket, memory, condition variables and rseq, in one thread or in
+// many, until SIGTERM.
 //
 //     ckpt_target single|multi|strict|threads
 //
@@ -10,6 +11,7 @@
 // error.
 #include <sys/epoll.h>
 #include <sys/rseq.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -106,6 +108,36 @@ void memory_once(std::vector<std::uint64_t>& memory, std::uint64_t& seed) {
   seed = x;
 }
 
+// Messages wait in a socket; who looks sees the first one each time.
+class Letterbox {
+ public:
+  Letterbox() {
+    if (socketpair(AF_UNIX, SOCK_DGRAM, 0, ends_) != 0) bad("socketpair");
+    for (const char* text : {"first", "second", "third"})
+      send(ends_[0], text, std::strlen(text), 0);
+  }
+  ~Letterbox() {
+    look();
+    close(ends_[0]);
+    close(ends_[1]);
+  }
+  Letterbox(const Letterbox&) = delete;
+  Letterbox& operator=(const Letterbox&) = delete;
+
+  void look() const {
+    int offset = 0;
+    socklen_t size = sizeof offset;
+    char text[8] = {};
+    if (getsockopt(ends_[1], SOL_SOCKET, SO_PEEK_OFF, &offset, &size) != 0 || offset != -1)
+      bad("somebody looks from offset %d", offset);
+    if (recv(ends_[1], text, sizeof text, MSG_PEEK) != 5 || std::strcmp(text, "first") != 0)
+      bad("the first message is \"%s\"", text);
+  }
+
+ private:
+  int ends_[2];
+};
+
 void* rseq_area() {
   return static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset;
 }
@@ -191,10 +223,12 @@ bool asked_to_end() {
 void single() {
   std::vector<std::uint64_t> memory(1 << 14);
   std::uint64_t seed = 1, sections = 0, counter = 0;
+  const Letterbox letters;
   while (!asked_to_end()) {
     registers_once();
     for (int i = 0; i < 50; ++i) sections += rseq_increment(rseq_area(), &counter) == 0 ? 1 : 0;
     memory_once(memory, seed);
+    letters.look();
     sleep_once(300000);
   }
   if (counter != sections) bad("rseq: %lu sections, %lu counted", sections, counter);
@@ -218,7 +252,11 @@ void multi() {
     });
   };
   repeat(registers_once);
-  repeat([] { sleep_once(3000000); });
+  const Letterbox letters;
+  repeat([&letters] {
+    letters.look();
+    sleep_once(3000000);
+  });
   repeat(futex_once);
   repeat([&quiet] { poll_once(quiet[0]); });
   if (g_epoll) repeat([epoll] { epoll_once(epoll); });

@@ -1,0 +1,28 @@
+#include "core/host/borrow.h"
+
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace ckpt::host {
+
+namespace {
+
+constexpr unsigned kPidfdThread = O_EXCL;  // PIDFD_THREAD, Linux 6.9
+
+// A leader that has exited has no files any more.
+Descriptor open_process(const ProcessState& process) {
+  const pid_t tid = process.threads.front().tid;
+  const unsigned flags = tid == process.snapshot->pid ? 0 : kPidfdThread;
+  return Descriptor(static_cast<int>(::syscall(SYS_pidfd_open, tid, flags)));
+}
+
+}  // namespace
+
+Borrower::Borrower(const ProcessState& process) : process_(open_process(process)) {}
+
+Descriptor Borrower::borrow(int fd) const {
+  return Descriptor(static_cast<int>(::syscall(SYS_pidfd_getfd, process_.get(), fd, 0)));
+}
+
+}  // namespace ckpt::host

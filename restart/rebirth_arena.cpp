@@ -1,0 +1,246 @@
+#include "restart/rebirth_arena.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <tuple>
+#include <utility>
+
+#include "restart/rebirth_files.h"
+#include "restart/rebirth_pages.h"
+
+namespace ckpt::restart {
+
+namespace {
+
+constexpr std::uint64_t kPage = format::kPageSize;
+// Tables of pages are moved whole where both places lie alike in one.
+constexpr std::uint64_t kTable = Arena::kAlignment;
+constexpr std::uint64_t kMostAddresses = 1ULL << 44;  // bytes of all areas
+
+// Mappings of one kind can have been one mapping.
+using Kind = std::tuple<std::uint32_t, bool, std::uint64_t, std::uint64_t, std::int32_t,
+                        std::uint64_t, std::string_view>;
+Kind kind_of(const format::ImageVma& v) {
+  const format::Vma& vma = v.vma;
+  const bool no_reserve = (vma.vm_flags & format::kVmaNoReserve) != 0;
+  if (vma.vma_type == format::kVmaAnon) return {vma.vma_type, no_reserve, 0, 0, 0, 0, {}};
+  return {vma.vma_type, no_reserve, vma.dev, vma.ino, vma.ino_objref, vma.vm_pgoff - vma.vm_start,
+          v.path};
+}
+
+struct Mapped {
+  std::uint32_t relative = 0;
+  std::size_t leader = 0;
+  const format::ImageVma* vma = nullptr;
+  Extents own;
+};
+
+bool may_be_shared(const format::ImageVma& v) {
+  return (v.vma.vma_type == format::kVmaAnon || v.vma.vma_type == format::kVmaFile) &&
+         (v.vma.vm_flags & format::kVmaGrowsDown) == 0;
+}
+
+}  // namespace
+
+class Arena::Planner {
+ public:
+  Planner(const format::Image& image, const Forest& forest, const Plan& plan, Arena& out)
+      : image_(image), f_(forest), out_(out) {
+    relative_of_.assign(1 + forest.size() + plan.ghosts.size(), 0);
+    actors_.push_back(Actor::restorer());
+    creators_.push_back(0);
+    for (const Step& s : plan.steps) {
+      if (s.op != Op::fork) continue;
+      relative_of_[index(s.child)] = static_cast<std::uint32_t>(actors_.size());
+      actors_.push_back(s.child);
+      creators_.push_back(relative_of_[index(s.actor)]);
+    }
+  }
+
+  void run(const PageStore& pages) {
+    for (std::size_t i = 0; i < image_.tree.size(); ++i) {
+      const bool threads = i + 1 < f_.size() && f_.leader[i + 1] == i;
+      if (f_.is_leader(i) && (!image_.zombie(i) || threads))
+        collect(i, image_.objs[image_.zombie(i) ? i + 1 : i].mm_objref, pages);
+    }
+    for (auto& [kind, mapped] : kinds_)
+      if (mapped.size() > 1) share(mapped);
+    std::stable_sort(out_.gifts_.begin(), out_.gifts_.end(),
+                     [&](const Gift& a, const Gift& b) { return index(a.actor) < index(b.actor); });
+  }
+
+ private:
+  [[nodiscard]] std::size_t index(Actor a) const {
+    switch (a.kind()) {
+      case Actor::kTask:
+        return 1 + f_.leader[a.index()];
+      case Actor::kGhost:
+        return 1 + f_.size() + a.index();
+      case Actor::kRestorer:
+        break;
+    }
+    return 0;
+  }
+
+  void collect(std::size_t leader, std::int32_t objref, const PageStore& pages) {
+    const auto mm = std::find_if(image_.process.mms.begin(), image_.process.mms.end(),
+                                 [&](const format::ImageMm& m) { return m.ref == objref; });
+    Extents all;
+    for (const PageStore::Run& run : pages.runs(objref))
+      if (run.offset != PageStore::kZeros)
+        all.push_back({run.address, run.address + run.count * kPage, run.offset});
+    for (const format::ImageVma& v : mm->vmas) {
+      if (!may_be_shared(v)) continue;
+      Extents own = within(all, v.vma.vm_start, v.vma.vm_end);
+      if (own.empty()) continue;
+      const std::uint32_t relative = relative_of_[1 + leader];
+      kinds_[kind_of(v)].push_back({relative, leader, &v, std::move(own)});
+    }
+  }
+
+  // Mappings of one kind.
+  void share(const std::vector<Mapped>& mapped) {
+    std::vector<Relative> family(actors_.size());
+    for (std::size_t i = 0; i < family.size(); ++i) family[i].creator = creators_[i];
+    for (const Mapped& m : mapped) {
+      Extents& own = family[m.relative].own;
+      own.insert(own.end(), m.own.begin(), m.own.end());
+    }
+    const Heritage heritage = find_heritage(family);
+    std::vector<std::pair<const Mapped*, Extents>> sharers;  // with what is the same
+    for (const Mapped& m : mapped) {
+      Extents same = common(m.own, *heritage.held[m.relative]);
+      if (!same.empty()) sharers.emplace_back(&m, std::move(same));
+    }
+    const std::size_t first = out_.areas_.size();
+    add_areas(sharers);
+    for (const auto& [m, same] : sharers) add_share(*m, same, *heritage.held[m->relative], first);
+    for (std::size_t i = 0; i < actors_.size(); ++i)
+      if (!heritage.brought[i].empty()) add_gifts(actors_[i], heritage.brought[i], first);
+  }
+
+  // Mappings that overlap are in one area.
+  void add_areas(const std::vector<std::pair<const Mapped*, Extents>>& sharers) {
+    std::vector<const format::ImageVma*> sorted;
+    for (const auto& s : sharers) sorted.push_back(s.first->vma);
+    std::sort(sorted.begin(), sorted.end(),
+              [](const auto* a, const auto* b) { return a->vma.vm_start < b->vma.vm_start; });
+    std::vector<Area> areas;
+    for (const format::ImageVma* v : sorted)
+      if (!areas.empty() && v->vma.vm_start < areas.back().end)
+        areas.back().end = std::max<std::uint64_t>(areas.back().end, v->vma.vm_end);
+      else
+        areas.push_back({v->vma.vm_start, v->vma.vm_end, 0, v});
+    for (Area& area : areas) {
+      const std::uint64_t size = area.end - area.begin;
+      area.at = out_.size_;
+      // Congruent, and the arena begins at a multiple of it.
+      if (size >= kTable) area.at += (area.begin - area.at) % kTable;
+      if (area.at + size > kMostAddresses) continue;
+      out_.size_ = area.at + size;
+      out_.areas_.push_back(area);
+    }
+  }
+
+  // `first`: of the areas of this kind.
+  void add_share(const Mapped& m, const Extents& same, const Extents& held, std::size_t first) {
+    const std::uint64_t begin = m.vma->vma.vm_start, end = m.vma->vma.vm_end;
+    const auto after =
+        std::partition_point(out_.areas_.begin() + static_cast<std::ptrdiff_t>(first),
+                             out_.areas_.end(), [&](const Area& a) { return a.end <= begin; });
+    if (after == out_.areas_.end() || after->begin > begin) return;
+    Share& share = out_.shares_[m.leader];
+    share.moves.push_back({begin, end, after->at + (begin - after->begin)});
+    share.same.insert(share.same.end(), same.begin(), same.end());
+    const Extents stale = outside(within(held, begin, end), m.own);
+    share.stale.insert(share.stale.end(), stale.begin(), stale.end());
+  }
+
+  void add_gifts(Actor actor, const Extents& brought, std::size_t first) {
+    for (std::size_t i = first; i < out_.areas_.size(); ++i) {
+      const Area& a = out_.areas_[i];
+      for (const Extent& e : within(brought, a.begin, a.end))
+        out_.gifts_.push_back({actor, a.at + (e.begin - a.begin), e.offset, e.end - e.begin});
+    }
+  }
+
+  const format::Image& image_;
+  const Forest& f_;
+  Arena& out_;
+  std::vector<std::uint32_t> relative_of_;  // by index of an actor
+  std::vector<Actor> actors_;               // by relative: in the order of their births
+  std::vector<std::uint32_t> creators_;     // by relative
+  std::map<Kind, std::vector<Mapped>> kinds_;
+};
+
+bool Arena::Share::moves_to(std::uint64_t begin) const {
+  const auto at = std::lower_bound(moves.begin(), moves.end(), begin,
+                                   [](const Move& m, std::uint64_t b) { return m.begin < b; });
+  return at != moves.end() && at->begin == begin;
+}
+
+Arena::Arena(const format::Image& image, const Forest& forest, const Plan& plan,
+             const PageStore& pages) {
+  if (image.process.mms.size() < 2) return;
+  Planner(image, forest, plan, *this).run(pages);
+  const auto by_address = [](const auto& a, const auto& b) { return a.begin < b.begin; };
+  for (auto& [leader, share] : shares_) {
+    std::sort(share.moves.begin(), share.moves.end(), by_address);
+    std::sort(share.same.begin(), share.same.end(), by_address);
+    std::sort(share.stale.begin(), share.stale.end(), by_address);
+  }
+  size_ = (size_ + kTable - 1) & ~(kTable - 1);
+}
+
+Arena::Arena(Arena&& other) noexcept {
+  *this = std::move(other);
+}
+
+Arena& Arena::operator=(Arena&& other) noexcept {
+  std::swap(begin_, other.begin_);
+  std::swap(size_, other.size_);
+  std::swap(mapped_, other.mapped_);
+  std::swap(areas_, other.areas_);
+  std::swap(shares_, other.shares_);
+  std::swap(gifts_, other.gifts_);
+  return *this;
+}
+
+Arena::~Arena() {
+  if (mapped_) ::munmap(reinterpret_cast<void*>(begin_), size_);
+}
+
+Status Arena::map(std::uint64_t begin, OpenedFiles& files) {
+  begin_ = begin;
+  mapped_ = true;
+  for (Area& area : areas_) {
+    area.at += begin;
+    int flags = MAP_PRIVATE | MAP_FIXED_NOREPLACE, fd = -1;
+    std::uint64_t offset = 0;
+    if (area.like->vma.vm_flags & format::kVmaNoReserve) flags |= MAP_NORESERVE;
+    if (area.like->vma.vma_type == format::kVmaAnon) {
+      flags |= MAP_ANONYMOUS;
+    } else {
+      CKPT_TRY(fd, files.mapped(*area.like));
+      offset = area.like->vma.vm_pgoff;  // the area begins where this mapping does
+    }
+    void* const at = ::mmap(reinterpret_cast<void*>(area.at), area.end - area.begin,
+                            PROT_READ | PROT_WRITE, flags, fd, static_cast<off_t>(offset));
+    if (at != reinterpret_cast<void*>(area.at))
+      return cannot("cannot share memory between processes", std::strerror(errno), {}, errno);
+  }
+  for (auto& [leader, share] : shares_)
+    for (Move& move : share.moves) move.from += begin;
+  for (Gift& gift : gifts_) gift.address += begin;
+  return {};
+}
+
+const Arena::Share* Arena::share(std::size_t leader) const {
+  const auto found = shares_.find(leader);
+  return found == shares_.end() ? nullptr : &found->second;
+}
+
+}  // namespace ckpt::restart
