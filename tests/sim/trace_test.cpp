@@ -136,9 +136,9 @@ TEST_CASE("A trace replays to the same machine and the same trace: random histor
 TEST_CASE("Every record bears the process and the LWP that acted", "[sim][LWP-1]") {
   const std::string text = trace_of(kThreads).text;
   CHECK(has(text, "10/11 4 pipe2([3, 4], 0) = 0"));
-  const auto looked_up = text.find("# 10/11 9 looks up \"/etc/passwd\"\n");
+  const auto looked_up = text.find("# 10/11 10 looks up \"/etc/passwd\"\n");
   CHECK(looked_up != std::string::npos);
-  CHECK(text.find("10/11 10 openat(AT_FDCWD, \"/etc/passwd\"") > looked_up);
+  CHECK(text.find("10/11 11 openat(AT_FDCWD, \"/etc/passwd\"") > looked_up);
   CHECK(has(text, " writes 2 bytes, fd 4"));
   std::istringstream lines(text);
   std::string line;
