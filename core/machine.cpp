@@ -32,12 +32,13 @@ Ref<Pid> Machine::new_pid(PidNs& ns, std::span<const Nr> numbers) {
   return pid->take_numbers() ? pid : nullptr;
 }
 
-Nr Machine::free_nr(PidNs& ns, Nr max) {
+Nr Machine::free_nr(PidNs& ns, Nr max, Nr step, Nr rest) {
   const Nr again = ns.last_nr >= 300 ? 300 : 1;
+  const auto is_free = [&](Nr nr) { return nr % step == rest && !ns.find(nr); };
   for (Nr nr = ns.last_nr + 1; nr <= max; ++nr)
-    if (!ns.find(nr)) return nr;
+    if (is_free(nr)) return nr;
   for (Nr nr = again; nr <= std::min(ns.last_nr, max); ++nr)
-    if (!ns.find(nr)) return nr;
+    if (is_free(nr)) return nr;
   return 0;
 }
 

@@ -43,8 +43,8 @@ class Machine {
   // when it loses its last user, so give it one.
   Ref<Pid> new_pid(PidNs& ns, std::span<const Nr> numbers);
   // The lowest free number from ns.last_nr + 1 on, from 300 again after `max` (the kernel's cyclic
-  // search); 0 if there is none.
-  static Nr free_nr(PidNs& ns, Nr max = 32768);
+  // search); 0 if there is none. Of the numbers that are `rest` modulo `step`.
+  static Nr free_nr(PidNs& ns, Nr max = 32768, Nr step = 1, Nr rest = 0);
 
   // An outside id that is visible in `ns`, by its numbers there and above (kNrUnknown where it is
   // not known). Lives as long as the machine. Null if a number is taken by a pid that is not

@@ -51,7 +51,7 @@ long Kernel::choose_numbers(PidNs& ns, std::span<const Nr> set_tid, Nr* numbers)
     } else {
       // Where the init is outside, so is number 1, unless it is asked for.
       if (!at->parent && !at->init && at->last_nr == 0) at->last_nr = 1;
-      nr = Machine::free_nr(*at, pid_max - 1);
+      nr = Machine::free_nr(*at, pid_max - 1, nr_step, nr_rest);
       if (nr == 0) return -EAGAIN;
       at->last_nr = nr;
     }
