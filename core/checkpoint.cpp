@@ -249,6 +249,7 @@ std::uint64_t Checkpoint::features() const {
   if (options_.bodies) bits |= options_.bodies->features();
   if (has_locks_) bits |= kFeatureLocks;
   if (has_pipes_) bits |= kFeaturePipes;
+  if (!machine_.nodes().empty()) bits |= kFeatureNodes;
   return bits;
 }
 

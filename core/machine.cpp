@@ -1,5 +1,7 @@
 #include "core/machine.h"
 
+#include <algorithm>
+
 namespace ckpt::core {
 
 Machine::Machine() : root_ns_(new PidNs(nullptr, 0)), world_(new Process) {
@@ -214,6 +216,16 @@ void Machine::publish(Process& process) {
 
 void Machine::set_environment(Process& process, std::optional<std::string> environment) {
   if (process.client) process.client->set_environment(std::move(environment));
+}
+
+std::optional<std::uint16_t> Machine::node(std::string_view name) {
+  auto it = std::find(nodes_.begin(), nodes_.end(), name);
+  if (it == nodes_.end()) {
+    if (nodes_.size() == format::kMaxNodes || name.empty() || name.size() > format::kMaxNodeName)
+      return {};
+    it = nodes_.emplace(it, name);
+  }
+  return static_cast<std::uint16_t>(it - nodes_.begin());
 }
 
 void Machine::drop_if_unused(Pid& pid) {

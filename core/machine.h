@@ -87,6 +87,13 @@ class Machine {
   // Counts the changes to the tree and its ids: two equal readings, and nothing came, went, moved.
   [[nodiscard]] std::uint64_t changes() const { return changes_; }
 
+  // Where processes execute (Process::node): names of nodes, in the order in which they were met.
+  // None: there is no cluster.
+  [[nodiscard]] const std::vector<std::string>& nodes() const { return nodes_; }
+  // The number of the node with this name, which is a new one if there is none; at most kMaxNodes,
+  // and nothing beyond.
+  std::optional<std::uint16_t> node(std::string_view name);
+
   // A number for a new pipe's name ("pipe:[7]"), from 1.
   std::uint32_t next_pipe() { return ++pipes_; }
   // The id for a new ObjHash over this machine's objects.
@@ -102,6 +109,7 @@ class Machine {
   std::vector<Ref<Pid>> outside_;
   std::unique_ptr<Process> world_;
   std::vector<Process*> all_;
+  std::vector<std::string> nodes_;
   std::size_t tasks_ = 0;
   std::uint64_t changes_ = 0;
   std::uint32_t namespaces_ = 1, pipes_ = 0, objhashes_ = 0;

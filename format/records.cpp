@@ -76,6 +76,10 @@ const char* record_name(std::uint32_t type) {
       return "FILE_LOCK";
     case RecordType::socket_pair:
       return "SOCKET_PAIR";
+    case RecordType::node:
+      return "NODE";
+    case RecordType::task_node:
+      return "TASK_NODE";
     case RecordType::space:
       return "SPACE";
     case RecordType::task_spaces:
@@ -98,6 +102,7 @@ std::string feature_names(std::uint64_t features) {
       {kFeatureUnknownIds, "unknown ids"},         {kFeatureLocks, "locks"},
       {kFeaturePipes, "contents of pipes"},        {kFeatureMemory, "memory and registers"},
       {kFeatureInodes, "files without a name"},    {kFeatureSpaces, "namespaces of their own"},
+      {kFeatureNodes, "nodes of a cluster"},
   };
   std::string names;
   const auto add = [&](const std::string& name) { names += (names.empty() ? "" : ", ") + name; };

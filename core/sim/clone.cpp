@@ -83,6 +83,7 @@ void Kernel::inherit(Process& child, Task* caller, std::uint64_t flags) {
   child.exec_id = p.exec_id;
   child.parent_exec_id = flags & kCloneParent ? p.parent_exec_id : p.exec_id;
   child.leader->comm = caller->comm;
+  child.node = p.node;
   child.ignores_sigchld = p.ignores_sigchld;
   child.nocldwait = p.nocldwait;
   if (flags & kCloneFs) {

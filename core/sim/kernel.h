@@ -2,12 +2,12 @@
 // what the kernel would: a value >= 0, or -errno. It never blocks: what would block returns
 // kWouldBlock and changes nothing. It is deterministic: no clock, no randomness.
 //
-// A caller is a task that runs: not `exited`, its process neither a zombie nor `exiting`.
+// A caller is a task that runs: not `exited`, its process no zombie, nor `exiting` or `leaving`.
 // Permissions are root's.
 //
 // Files by verb: clone.cpp exit.cpp wait.cpp session.cpp ns.cpp signal.cpp exec.cpp prctl.cpp
-// open.cpp dup.cpp transfer.cpp fs.cpp walk.cpp names.cpp locks.cpp. README.md says where the model
-// differs from Linux.
+// tty.cpp open.cpp dup.cpp transfer.cpp fs.cpp walk.cpp names.cpp locks.cpp files_travel.cpp.
+// README.md says where the model differs from Linux; cluster/ makes one machine of several.
 #pragma once
 
 #include <optional>
@@ -176,6 +176,8 @@ class Kernel {
   // POSIX's orphaned process group, without a member that dies.
   [[nodiscard]] bool is_orphaned(const core::Pid& pgrp, const Process* dying) const;
   void hang_up(Process& process);  // SIGHUP and SIGCONT, the group being orphaned
+  // --- files_travel.cpp. All fds of the process become PENDING, as it moves to another node.
+  long leave_files(Process& process);
   // --- tty.cpp. May the caller read from a terminal with this foreground group? 0; -EIO if it may
   // not, and is not stopped; -kErestartsys: its group has been stopped by SIGTTIN.
   long tty_read_check(Task& caller, const core::Pid& foreground);

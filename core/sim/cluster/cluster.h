@@ -6,6 +6,7 @@
 // Whoever drives a cluster decides the order, and so every interleaving can be had.
 #pragma once
 
+#include "core/checkpoint.h"
 #include "core/sim/cluster/node.h"
 
 namespace ckpt::sim::cluster {
@@ -52,6 +53,14 @@ class Cluster {
   // once.
   void fail(NodeId node);
 
+  // A cluster that takes over a machine, say one that a restart has made (restart/sim_executor.h):
+  // each process executes on its node, modulo the nodes that there are. Error: a process that no
+  // cluster can have, by name.
+  static Result<std::unique_ptr<Cluster>> spread(std::unique_ptr<Machine> machine, NodeId nodes);
+  // One image of the tree below `root`, which exists: what is in flight is delivered first, so that
+  // nothing is missing and nothing there twice. Calls that sleep are not in it.
+  Status checkpoint(Nr root, const core::CheckpointOptions& options, format::RecordSink& out);
+
   // The process where it executes; null if it does not exist, or is on its way.
   [[nodiscard]] Process* real(Nr pid);
   // What is wrong: a process that executes twice, or, if nothing is in flight, a surrogate that is
@@ -66,6 +75,9 @@ class Cluster {
   void abandoned(std::uint32_t token);  // its caller is dead
 
  private:
+  [[nodiscard]] std::string node_name(NodeId id) const;
+
+  std::unique_ptr<Machine> origin_;  // of a cluster that took over a machine: its file servers
   Transport transport_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<bool> alive_;

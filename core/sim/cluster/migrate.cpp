@@ -31,11 +31,8 @@ long Node::depart(Job& job) {
   facts.node = static_cast<NodeId>(to);
   news.facts = std::make_shared<Facts>(std::move(facts));
   news.cargo = std::make_shared<Cargo>();
-  if (p.files) {
-    core::Ref<core::FdTable> pending;
-    if (const int error = p.files->fork(&pending)) return error;
-    news.cargo->files = pending;
-  }
+  if (const long error = kernel_.leave_files(p)) return error;
+  news.cargo->files = std::move(p.files);
   news.cargo->fs = std::move(p.fs);
   news.cargo->token = std::exchange(job.token, 0);
   news.cargo->broadcasts = seen_;

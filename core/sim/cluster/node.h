@@ -74,7 +74,9 @@ class Node final : public ClusterHooks {
   // As real, living and undisturbed: may it make a call?
   [[nodiscard]] bool may_call(Nr tid);
   // All that is known here of a process.
-  [[nodiscard]] Facts facts_of(const Process& process);
+  [[nodiscard]] Facts facts_of(const Process& process) { return facts_of(machine_, process); }
+  [[nodiscard]] static Facts facts_of(Machine& machine, const Process& process);
+  void take_world(Machine& from);
   // Makes the machine's process, or changes it, to be as `facts` say.
   Process& mirror(const Facts& facts);
 

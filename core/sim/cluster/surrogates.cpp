@@ -32,15 +32,15 @@ bool Node::may_call(Nr tid) {
          !unsettled_.contains(p.tgid->nr_at(0));
 }
 
-Facts Node::facts_of(const Process& p) {
+Facts Node::facts_of(Machine& machine, const Process& p) {
   const auto number = [&](const Ref<Pid>& pid) {
-    if (pid == machine_.world().pgrp || pid == machine_.world().session) return kWorlds;
+    if (pid == machine.world().pgrp || pid == machine.world().session) return kWorlds;
     return pid->nr_at(0);
   };
   Facts f;
   f.pid = p.tgid->nr_at(0);
   f.node = p.node;
-  f.parent = p.parent == &machine_.world() ? 0 : p.parent->tgid->nr_at(0);
+  f.parent = p.parent == &machine.world() ? 0 : p.parent->tgid->nr_at(0);
   f.pgrp = number(p.pgrp);
   f.session = number(p.session);
   for (const Task& t : p.threads)
@@ -58,7 +58,7 @@ Facts Node::facts_of(const Process& p) {
   f.stopped = p.stopped;
   f.continued = p.continued;
   f.execed = p.execed;
-  f.init = machine_.root_ns().init == &p;
+  f.init = machine.root_ns().init == &p;
   f.reaped_outside = p.reaped_outside;
   f.has_subreaper_above = p.has_subreaper_above;
   f.ignores_sigchld = p.ignores_sigchld;
