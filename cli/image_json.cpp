@@ -217,6 +217,14 @@ json::object ImageJson::task(const ProcessFacts& p) const {
   o["exit_signal"] = t.exit_signal.value();
   o["exit_code"] = state == ProcessState::zombie ? json::value(t.exit_code.value()) : json::value();
   o["subreaper"] = kin.subreaper > 1 ? json::value() : json::value(kin.subreaper == 1);
+  if (!image_.nodes.empty()) {
+    const std::uint32_t node = image_.node_of(p.first);
+    o["node"] = valid_utf8(image_.nodes[node]);
+    json::array surrogates;
+    for (std::uint32_t i = 0; i < image_.nodes.size(); ++i)
+      if (i != node) surrogates.push_back(json::value(valid_utf8(image_.nodes[i])));
+    o["surrogates"] = std::move(surrogates);
+  }
   if (kin.child_ns != 0) o["child_namespace"] = facts_.namespace_index(kin.child_ns);
   const auto fs = fs_.find(objref_of(image_, p, &format::TaskObjs::fs_objref));
   if (fs != fs_.end()) {

@@ -164,6 +164,8 @@ std::string TreePrinter::notes(const ProcessFacts& p) {
   }
   s += requests(p, options_.threads ? p.first : kNone);
   const format::TaskKin kin = image.kin_of(p.first);
+  if (!image.nodes.empty())
+    s += " " + style_.cyan("[on " + printable(image.nodes[image.node_of(p.first)]) + "]");
   if (kin.subreaper == 1) s += " " + style_.cyan("[subreaper]");
   if (kin.child_ns != 0)
     s += " " + style_.cyan("[children are born in namespace " +
@@ -199,6 +201,11 @@ void TreePrinter::legend() {
   if (saw_invisible_)
     out_ << style_.dim("hidden: cannot be seen from the namespace of the root process") << "\n";
   if (saw_unknown_) out_ << style_.dim("?: a number that could not be learned") << "\n";
+  if (const auto& nodes = facts_.image.nodes; !nodes.empty()) {
+    out_ << "\n" << style_.bold("Nodes") << ":";
+    for (const std::string& node : nodes) out_ << " " << printable(node);
+    out_ << "; each process has a surrogate on all that it does not execute on\n";
+  }
   if (saw_ghost_ || (facts_.ghosts > 0 && !options_.only)) ghost_list();
 }
 

@@ -251,6 +251,7 @@ std::uint64_t Checkpoint::features() const {
   if (has_locks_) bits |= kFeatureLocks;
   if (has_pipes_) bits |= kFeaturePipes;
   if (!requests_.empty()) bits |= kFeatureRequests;
+  if (!machine_.nodes().empty()) bits |= kFeatureNodes;
   return bits;
 }
 

@@ -19,6 +19,7 @@ Status Checkpoint::write(RecordSink& out) {
   write_pids(out);
   write_tree(out);
   write_namespaces(out);
+  for (const std::string& node : machine_.nodes()) out.text(RecordType::node, node);
   if (options_.bodies) options_.bodies->write_platform(out, objhash_);
   for_each_ahead(
       order_, [](const Process& p) { __builtin_prefetch(p.leader); },
@@ -145,6 +146,11 @@ void Checkpoint::write_task(RecordSink& out, const Task& task) {
   }
   if (kin.child_ns != 0 || kin.subreaper != 0 || kin.exiting != 0)
     out.record(RecordType::task_kin, kin);
+  if (!machine_.nodes().empty() && p.leader == &task && p.node != 0) {
+    TaskNode where{};
+    where.node = p.node;
+    out.record(RecordType::task_node, where);
+  }
 
   if (task.exited) return;
   TaskObjs objs{};

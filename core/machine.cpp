@@ -1,5 +1,7 @@
 #include "core/machine.h"
 
+#include <algorithm>
+
 namespace ckpt::core {
 
 Machine::Machine() : root_ns_(new PidNs(nullptr, 0)), world_(new Process) {
@@ -32,12 +34,13 @@ Ref<Pid> Machine::new_pid(PidNs& ns, std::span<const Nr> numbers) {
   return pid->take_numbers() ? pid : nullptr;
 }
 
-Nr Machine::free_nr(PidNs& ns, Nr max) {
+Nr Machine::free_nr(PidNs& ns, Nr max, Nr step, Nr rest) {
   const Nr again = ns.last_nr >= 300 ? 300 : 1;
+  const auto is_free = [&](Nr nr) { return nr % step == rest && !ns.find(nr); };
   for (Nr nr = ns.last_nr + 1; nr <= max; ++nr)
-    if (!ns.find(nr)) return nr;
+    if (is_free(nr)) return nr;
   for (Nr nr = again; nr <= std::min(ns.last_nr, max); ++nr)
-    if (!ns.find(nr)) return nr;
+    if (is_free(nr)) return nr;
   return 0;
 }
 
@@ -230,6 +233,16 @@ void Machine::publish(Process& process) {
 
 void Machine::set_environment(Process& process, std::optional<std::string> environment) {
   if (process.client) process.client->set_environment(std::move(environment));
+}
+
+std::optional<std::uint16_t> Machine::node(std::string_view name) {
+  auto it = std::find(nodes_.begin(), nodes_.end(), name);
+  if (it == nodes_.end()) {
+    if (nodes_.size() == format::kMaxNodes || name.empty() || name.size() > format::kMaxNodeName)
+      return {};
+    it = nodes_.emplace(it, name);
+  }
+  return static_cast<std::uint16_t>(it - nodes_.begin());
 }
 
 void Machine::drop_if_unused(Pid& pid) {

@@ -44,8 +44,8 @@ class Machine {
   // when it loses its last user, so give it one.
   Ref<Pid> new_pid(PidNs& ns, std::span<const Nr> numbers);
   // The lowest free number from ns.last_nr + 1 on, from 300 again after `max` (the kernel's cyclic
-  // search); 0 if there is none.
-  static Nr free_nr(PidNs& ns, Nr max = 32768);
+  // search); 0 if there is none. Of the numbers that are `rest` modulo `step`.
+  static Nr free_nr(PidNs& ns, Nr max = 32768, Nr step = 1, Nr rest = 0);
 
   // An outside id that is visible in `ns`, by its numbers there and above (kNrUnknown where it is
   // not known). Lives as long as the machine. Null if a number is taken by a pid that is not
@@ -106,6 +106,13 @@ class Machine {
   // Counts the changes to the tree and its ids: two equal readings, and nothing came, went, moved.
   [[nodiscard]] std::uint64_t changes() const { return changes_; }
 
+  // Where processes execute (Process::node): names of nodes, in the order in which they were met.
+  // None: there is no cluster.
+  [[nodiscard]] const std::vector<std::string>& nodes() const { return nodes_; }
+  // The number of the node with this name, which is a new one if there is none; at most kMaxNodes,
+  // and nothing beyond.
+  std::optional<std::uint16_t> node(std::string_view name);
+
   // A number for a new pipe's name ("pipe:[7]"), from 1.
   std::uint32_t next_pipe() { return ++pipes_; }
   // The id for a new ObjHash over this machine's objects.
@@ -121,6 +128,7 @@ class Machine {
   std::vector<Ref<Pid>> outside_;
   std::unique_ptr<Process> world_;
   std::vector<Process*> all_;
+  std::vector<std::string> nodes_;
   std::size_t tasks_ = 0;
   std::uint64_t changes_ = 0;
   Requests requests_;

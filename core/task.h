@@ -64,6 +64,11 @@ class Process : public TreeNode, public GroupHook, public SessionHook {
   bool reaped_outside = false;    // adopted by world, which reaps at once. Not saved
   bool nocldwait = false;         // ignores_sigchld by SA_NOCLDWAIT alone: exec ends it. Not saved
   bool exiting = false;           // a namespace's init that is dying. Saved
+  // The next three: in a cluster (core/sim/cluster/README.md), else 0. Changed by its nodes.
+  bool remote = false;        // PF_REMOTE: stands or acts for one that executes elsewhere
+  std::uint8_t leaving = 0;   // PF_EXITING: 1 passes its children on, 2 has left its group
+  std::uint16_t node = 0;     // where it executes: of Machine::nodes(). Saved
+  std::uint32_t hangups = 0;  // SIGHUPs that it got as its group was orphaned. Not saved
   bool execed =
       false;  // has called execve since its birth (setpgid by the parent: EACCES). Not saved
   // How many execve calls it has behind it, its ancestors' before its birth included; and its

@@ -17,7 +17,8 @@ void append_hex(std::string& out, unsigned char c) {
 
 bool is_text(std::uint32_t type) {
   return type == static_cast<std::uint32_t>(RecordType::string) ||
-         type == static_cast<std::uint32_t>(RecordType::file_name);
+         type == static_cast<std::uint32_t>(RecordType::file_name) ||
+         type == static_cast<std::uint32_t>(RecordType::node);
 }
 
 // Up to the first NUL.

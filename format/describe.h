@@ -76,6 +76,8 @@ bool visit_record_struct(std::uint32_t type, F&& f) {
       return call(std::type_identity<PidNsMap>{});
     case task_kin:
       return call(std::type_identity<TaskKin>{});
+    case task_node:
+      return call(std::type_identity<TaskNode>{});
     case thread:
       return call(std::type_identity<Thread>{});
     case cpu:
@@ -133,6 +135,7 @@ bool visit_record_struct(std::uint32_t type, F&& f) {
     case string:
     case file_name:
     case trace:
+    case node:
     case error:
       return false;
   }

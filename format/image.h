@@ -85,6 +85,9 @@ struct Image {
   std::vector<std::array<char, kCommLen>> comms;  // NUL-padded
   std::vector<TaskObjs> objs;
   std::unordered_map<std::uint32_t, TaskKin> kin;  // by index in tree; those that differ from 0
+  std::vector<std::string> nodes;                  // names of a cluster's nodes; empty: none
+  std::unordered_map<std::uint32_t, std::uint32_t>
+      task_nodes;  // of leaders, by index in tree: the index in nodes, where it is not 0
   std::vector<ImageFile> files;
   std::vector<ImageFileTable> file_tables;
   std::vector<ImageFs> fs;
@@ -100,6 +103,8 @@ struct Image {
   }
   [[nodiscard]] std::string_view comm(std::size_t task) const;
   [[nodiscard]] TaskKin kin_of(std::size_t task) const;
+  // Where the process of this leader executes, an index in nodes.
+  [[nodiscard]] std::uint32_t node_of(std::size_t leader) const;
   [[nodiscard]] bool has_memory() const { return (header.features & kFeatureMemory) != 0; }
   [[nodiscard]] bool zombie(std::size_t task) const {
     return tasks[task].exit_state == kExitZombie;

@@ -56,6 +56,8 @@ class ImageReader {
   Status read_tasks();
   Status read_task();
   Status read_kin();
+  Status read_nodes();
+  Status read_task_node();
   Status read_object();
   Status read_file_table(std::int32_t ref);
   Status read_file_desc(ImageFileTable& table);

@@ -36,6 +36,7 @@ Result<Image> ImageReader::read() {
   CKPT_CHECK(read_pids());
   CKPT_CHECK(read_tree());
   CKPT_CHECK(read_namespaces());
+  CKPT_CHECK(read_nodes());
   if (image_.has_memory()) CKPT_CHECK(read_platform());
   CKPT_CHECK(read_tasks());
   CKPT_CHECK(read_contents());
@@ -326,6 +327,7 @@ Status ImageReader::check_features() {
   if (!image_.pipe_bufs.empty() || !image_.socket_pairs.empty()) used |= kFeaturePipes;
   if (!image_.requests.empty()) used |= kFeatureRequests;
   if (!image_.process.spaces.empty()) used |= kFeatureSpaces;
+  if (!image_.nodes.empty()) used |= kFeatureNodes;
   if (!image_.process.inodes.empty()) used |= kFeatureInodes;
   if (std::any_of(image_.process.threads.begin(), image_.process.threads.end(),
                   [](const ImageThread& t) { return t.placed(); }))

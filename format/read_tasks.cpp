@@ -31,6 +31,7 @@ Status ImageReader::read_task() {
   CKPT_CHECK(advance());
 
   if (at(RecordType::task_kin)) CKPT_CHECK(read_kin());
+  if (at(RecordType::task_node)) CKPT_CHECK(read_task_node());
   if (image_.has_memory()) image_.process.threads.emplace_back();
   if (task.exit_state == kExitZombie) {
     image_.objs.push_back({});
@@ -49,6 +50,30 @@ Status ImageReader::read_kin() {
   if (kin.subreaper > 2) return bad("unknown subreaper " + std::to_string(kin.subreaper));
   if (kin.exiting > 1) return bad("unknown exiting " + std::to_string(kin.exiting));
   image_.kin.emplace(static_cast<std::uint32_t>(image_.tasks.size() - 1), kin);
+  return advance();
+}
+
+Status ImageReader::read_nodes() {
+  while (at(RecordType::node)) {
+    if (image_.nodes.size() == kMaxNodes)
+      return bad("more than " + std::to_string(kMaxNodes) + " nodes");
+    std::string name;
+    CKPT_CHECK(take_text(RecordType::node, name));
+    if (name.empty() || name.size() > kMaxNodeName)
+      return bad("the name of a node before it is empty or too long");
+    image_.nodes.push_back(std::move(name));
+  }
+  return {};
+}
+
+Status ImageReader::read_task_node() {
+  TaskNode where{};
+  CKPT_CHECK(take(RecordType::task_node, where));
+  const auto task = static_cast<std::uint32_t>(image_.tasks.size() - 1);
+  if (image_.tree[task].pid != image_.tree[task].tgid) return bad("a node of a thread");
+  if (where.node == 0 || where.node >= image_.nodes.size())
+    return bad("there is no node " + std::to_string(where.node));
+  image_.task_nodes.emplace(task, where.node);
   return advance();
 }
 

@@ -76,6 +76,10 @@ const char* record_name(std::uint32_t type) {
       return "FILE_LOCK";
     case RecordType::socket_pair:
       return "SOCKET_PAIR";
+    case RecordType::node:
+      return "NODE";
+    case RecordType::task_node:
+      return "TASK_NODE";
     case RecordType::space:
       return "SPACE";
     case RecordType::task_spaces:
@@ -117,6 +121,7 @@ std::string feature_names(std::uint64_t features) {
       {kFeatureSockets, "sockets"},
       {kFeatureRepeats, "repeated pages"},
       {kFeatureRequests, "requests under way"},
+      {kFeatureNodes, "nodes of a cluster"},
   };
   std::string names;
   const auto add = [&](const std::string& name) { names += (names.empty() ? "" : ", ") + name; };

@@ -52,6 +52,8 @@ enum class RecordType : std::uint32_t {
   pipe_size = 2014,
   file_lock = 2020,
   socket_pair = 2021,
+  node = 2070,
+  task_node = 2071,
   space = 2050,
   task_spaces = 2051,
   inode = 2030,
@@ -100,9 +102,10 @@ enum Feature : std::uint64_t {
   kFeatureSockets = 512,    // SOCKET
   kFeatureRepeats = 1024,   // a PGARR without pages may refer to pages before it
   kFeatureRequests = 2048,  // REQUEST
+  kFeatureNodes = 4096,     // NODE, TASK_NODE
   kFeatureGuards = 8192,    // GUARDS
 };
-constexpr std::uint64_t kKnownFeatures = 4095 | 8192;
+constexpr std::uint64_t kKnownFeatures = 16383;
 // "nested pid namespaces, files"; bits without a name as a number; "none".
 std::string feature_names(std::uint64_t features);
 
@@ -150,6 +153,7 @@ constexpr std::int32_t kNrUnknown = -1;
 // Every pid object has a number of its own in the root namespace, and Linux's PID_MAX_LIMIT bounds
 // these; so it does the tasks.
 constexpr std::uint32_t kMaxPids = 4U << 20;
+constexpr std::size_t kMaxNodes = 4096, kMaxNodeName = 64;  // of a cluster
 constexpr std::uint32_t kMaxPidDepth = 32;  // pid namespaces nest no deeper: pid_namespaces(7)
 
 // TREE: followed by one BUFFER of nr_tasks TreeEntry.
@@ -207,6 +211,15 @@ struct TaskKin {
   u32le pad;
 };
 BOOST_DESCRIBE_STRUCT(TaskKin, (), (child_ns, subreaper, exiting))
+
+// NODE: the name of a node of a cluster, NUL-terminated text; the first one is node 0.
+
+// TASK_NODE: where a process executes, on its leader's record.
+struct TaskNode {
+  u32le node;  // index of its NODE; 0 is left out
+  u32le pad;
+};
+BOOST_DESCRIBE_STRUCT(TaskNode, (), (node))
 
 // OBJREF: announces an object and its objref; the object's records follow.
 struct Objref {

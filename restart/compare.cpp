@@ -182,6 +182,10 @@ class Comparer {
                           ? x.child_ns == y.child_ns
                           : namespaces_same(index(a_, x.child_ns), index(b_, y.child_ns));
     if (!same) differ("namespace for children", text(a_, x.child_ns), text(b_, y.child_ns));
+    const auto node = [](const Image& image, std::uint32_t task) {
+      return image.nodes.empty() ? std::string("none") : image.nodes[image.node_of(task)];
+    };
+    if (node(a_, i) != node(b_, j)) differ("node", node(a_, i), node(b_, j));
   }
 
   void namespace_states() {

@@ -56,6 +56,9 @@ class Executor {
     for (const auto& [i, kin] : image_.kin)
       if (kin.subreaper == 2) tasks_[i]->process->subreaper = core::Tri::unknown;
     restore_files(image_, *machine_, tasks_, server_for);
+    for (const std::string& node : image_.nodes) machine_->node(node);
+    for (const auto& [i, node] : image_.task_nodes)
+      tasks_[i]->process->node = static_cast<std::uint16_t>(node);
     Executed done;
     done.root = tasks_[0]->process;
     done.machine = std::move(machine_);

@@ -52,7 +52,7 @@ long Kernel::choose_numbers(PidNs& ns, std::span<const Nr> set_tid, Nr* numbers)
     } else {
       // Where the init is outside, so is number 1, unless it is asked for.
       if (!at->parent && !at->init && at->last_nr == 0) at->last_nr = 1;
-      nr = Machine::free_nr(*at, pid_max - 1);
+      nr = Machine::free_nr(*at, pid_max - 1, nr_step, nr_rest);
       if (nr == 0) return -EAGAIN;
       at->last_nr = nr;
     }
@@ -84,6 +84,7 @@ void Kernel::inherit(Process& child, Task* caller, std::uint64_t flags) {
   child.exec_id = p.exec_id;
   child.parent_exec_id = flags & kCloneParent ? p.parent_exec_id : p.exec_id;
   child.leader->comm = caller->comm;
+  child.node = p.node;
   child.ignores_sigchld = p.ignores_sigchld;
   child.nocldwait = p.nocldwait;
   if (p.traces(core::kTraceInherit)) child.trace_points = p.trace_points;

@@ -1,5 +1,7 @@
 // exit(2), exit_group(2), and what a death means to others: children find a new parent, a
 // namespace loses its init, the parent is told, a zombie is reaped.
+#include <cerrno>
+
 #include "core/sim/kernel.h"
 #include "core/sim/notes.h"
 
@@ -46,7 +48,7 @@ void Kernel::reap_by_world(Process& child) {
 
 // All threads of a process exit.
 void Kernel::die(Process& p, std::uint32_t status) {
-  if (p.zombie || p.exiting) return;
+  if (p.zombie || p.exiting || p.leaving) return;
   note_end_of_all(m_, p, status);
   if (p.stopped) --stopped_;
   p.stopped = p.continued = false;
@@ -54,16 +56,18 @@ void Kernel::die(Process& p, std::uint32_t status) {
   p.exit_code = status;
   if (p.ns()->init == &p)
     zap_pid_ns(*p.ns());
-  else
+  else if (!hooks || !hooks->exit_begins(p))
     complete_exit(p);
 }
 
-void Kernel::complete_exit(Process& p) {
-  leave_children(p);
-  check_orphaned_group(p, nullptr);
+// It is a zombie before its parent is told: a remote one may wait for it at once.
+bool Kernel::complete_exit(Process& p) {
+  if (!leave_children(p)) return false;
+  if (check_orphaned_group(p, nullptr) == -EAGAIN) return false;
   m_.make_zombie(p, p.exit_code);
   notify_parent(p);
   pids_freed();
+  return true;
 }
 
 // Who adopts the children of a process that dies: the nearest subreaper above, as long as the way
@@ -73,26 +77,35 @@ Process& Kernel::find_reaper(Process& father) {
   Process& init = ns.init ? *ns.init : m_.world();
   if (!father.has_subreaper_above || ns.state == format::kNsExiting) return init;
   for (Process* p = father.parent; p->ns() && p->ns()->level == ns.level; p = p->parent)
-    if (p->subreaper == Tri::yes && !p->zombie && !p->exiting) return *p;
+    if (p->subreaper == Tri::yes && !p->zombie && !p->exiting && !p->leaving) return *p;
   return init;
 }
 
-void Kernel::leave_children(Process& father) {
-  if (father.children.empty()) return;
+// Local children first, then those on other nodes. False: not all are gone yet.
+bool Kernel::leave_children(Process& father) {
+  if (father.children.empty() && !hooks) return true;
   Process& reaper = find_reaper(father);
   CKPT_ASSERT(&reaper != &father);
-  while (!father.children.empty()) {
-    Process& child = father.children.front();
+  reparent_local_children(father, reaper);
+  return !hooks || hooks->rmt_reparent_children(father, reaper) != -EAGAIN;
+}
+
+void Kernel::reparent_local_children(Process& father, Process& reaper) {
+  for (auto it = father.children.begin(); it != father.children.end();) {
+    Process& child = *it++;
+    if (child.remote) continue;
     m_.set_parent(child, reaper);
     child.exit_signal = kSigChld;
     child.reaped_outside = &reaper == &m_.world();
-    check_orphaned_group(child, &father);
+    const bool unlocked = check_orphaned_group(child, &father) == -EREMOTE;
     if (child.zombie) notify_parent(child);
+    if (unlocked) it = father.children.begin();
   }
 }
 
 // A new zombie, or an old one with a new parent: is it reaped at once?
 void Kernel::notify_parent(Process& zombie) {
+  if (hooks) hooks->notify_parent(zombie);
   const Process& parent = *zombie.parent;
   const bool tells_by_sigchld =
       zombie.exit_signal == kSigChld || zombie.parent_exec_id != parent.exec_id;

@@ -36,6 +36,8 @@ bool Replay::do_process_call(Call& call, Task& task, std::int64_t* model) {
       return true;
     case Op::kill:
       return do_kill(call, task, model);
+    case Op::migrate:
+      return do_migrate(call, task, model);
     case Op::sigchld:
       kernel_.set_sigchld_ignored(task, call.a[0] != 0, call.a[1] != 0);
       sigchld_known_.insert(task.process->tgid->nr_at(0));
@@ -73,6 +75,18 @@ bool Replay::do_setpgid(Call& call, Task& task, std::int64_t* model) {
     return false;
   }
   *model = kernel_.setpgid(task, static_cast<Nr>(pid), static_cast<Nr>(pgid));
+  return *model == 0;
+}
+
+// A cluster is one machine for its processes: where they execute changes nothing but that.
+bool Replay::do_migrate(Call& call, Task& task, std::int64_t* model) {
+  if (call.result != 0) return true;
+  *model = -EINVAL;
+  if (m_.nodes().empty()) m_.node("home");  // where all are that have not moved
+  const auto node = m_.node(log_.texts[call.text]);
+  if (!node) return false;
+  *model = kernel_.leave_files(*task.process);
+  if (*model == 0) task.process->node = *node;
   return *model == 0;
 }
 

@@ -40,6 +40,7 @@ enum class Op : std::uint8_t {
   gettid,
   subreaper,  // a0 on
   set_name,   // text
+  migrate,    // text: the node
   kill,       // a0 pid, a1 signal, a2 1 for tkill and tgkill
   sigchld,    // a0 1 ignored, a1 1 by SA_NOCLDWAIT alone
   // Files.

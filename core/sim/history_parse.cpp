@@ -145,6 +145,11 @@ void parse_prctl(const LogLine& line, Call& call, Log& log) {
   }
 }
 
+void parse_migrate(const LogLine& line, Call& call, Log& log) {
+  const auto node = parse_string(text_arg(line, 0));
+  call.text = keep(log, node ? node->bytes : "");
+}
+
 void parse_kill(const LogLine& line, Call& call, Log& log) {
   const bool thread = line.name != "kill";
   const std::size_t at = line.name == "tgkill" ? 1 : 0;
@@ -208,6 +213,7 @@ const std::unordered_map<std::string_view, Known>& table() {
         {"gettid", {Op::gettid, parse_nothing}},
         {"set_tid_address", {Op::gettid, parse_nothing}},
         {"prctl", {Op::subreaper, parse_prctl}},
+        {"migrate", {Op::migrate, parse_migrate}},
         {"kill", {Op::kill, parse_kill, true}},
         {"tkill", {Op::kill, parse_kill, true}},
         {"tgkill", {Op::kill, parse_kill, true}},

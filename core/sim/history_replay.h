@@ -113,6 +113,7 @@ class Replay {
   bool do_question(Call& call, Task& task, std::int64_t* model);
   bool do_setns(Call& call, Task& task, std::int64_t* model);
   bool do_kill(Call& call, Task& task, std::int64_t* model);
+  bool do_migrate(Call& call, Task& task, std::int64_t* model);
   bool do_execve(Call& call, Task& task);
   [[nodiscard]] Ref<PidNs> ns_of_path(Task& task, std::string_view path) const;
 

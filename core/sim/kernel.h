@@ -2,12 +2,12 @@
 // what the kernel would: a value >= 0, or -errno. It never blocks: what would block returns
 // kWouldBlock and changes nothing. It is deterministic: no clock, no randomness.
 //
-// A caller is a task that runs: not `exited`, its process neither a zombie nor `exiting`.
+// A caller is a task that runs: not `exited`, its process no zombie, nor `exiting` or `leaving`.
 // Permissions are root's.
 //
 // Files by verb: clone.cpp exit.cpp wait.cpp session.cpp ns.cpp signal.cpp exec.cpp prctl.cpp
-// open.cpp dup.cpp transfer.cpp fs.cpp walk.cpp names.cpp locks.cpp. README.md says where the model
-// differs from Linux.
+// tty.cpp open.cpp dup.cpp transfer.cpp fs.cpp walk.cpp names.cpp locks.cpp files_travel.cpp.
+// README.md says where the model differs from Linux; cluster/ makes one machine of several.
 #pragma once
 
 #include <optional>
@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "core/machine.h"
+#include "core/sim/cluster_hooks.h"
 
 namespace ckpt::sim {
 
@@ -25,6 +26,7 @@ using core::PidNs;
 using core::Process;
 using core::Task;
 
+constexpr long kErestartsys = 512;   // the kernel's own: the call is made again after a signal
 constexpr long kWouldBlock = -1000;  // not an errno: the caller would sleep now
 // A success (as it is > 0) whose value, a pid's number or an old umask, is not known.
 constexpr long kUnknownResult = 1L << 40;
@@ -112,6 +114,10 @@ class Kernel {
   explicit Kernel(Machine& machine);
   [[nodiscard]] Machine& machine() { return m_; }
   Nr pid_max = core::kPidMax;  // as /proc/sys/kernel/pid_max: numbers are below it
+  // What a node of a cluster has beside: whom it asks, and which numbers it gives, those that are
+  // nr_rest modulo nr_step.
+  ClusterHooks* hooks = nullptr;
+  Nr nr_step = 1, nr_rest = 0;
 
   // --- clone.cpp. Caller may be null for the world: then the child is a child of world with
   // world's group and session (used to start a tree). Errors: EINVAL, ENOMEM, ENOSPC, EEXIST,
@@ -129,6 +135,11 @@ class Kernel {
   // init's exit kills all members of its namespace; it is `exiting` until all of these are reaped.
   void exit(Task& caller, std::uint32_t status);
   void exit_group(Task& caller, std::uint32_t status);
+  // For a cluster. An exit that a hook has interrupted goes on, from its beginning; false: it was
+  // interrupted again. The local children of `father` find a new parent.
+  bool continue_exit(Process& dying) { return complete_exit(dying); }
+  void reparent_local_children(Process& father, Process& reaper);
+  [[nodiscard]] Process& find_reaper(Process& father);
   // The outside reaps a zombie that is a child of world (nothing happens to any other process).
   void reap_by_world(Process& child);
   // --- wait.cpp. wait4(2): pid as there (-1, 0, -pgid, pid); kWaitExited and kWaitNowait are
@@ -158,6 +169,18 @@ class Kernel {
   long kill(Task& caller, Nr pid, int sig);
   void stop(Process& process, int sig);  // a stop signal took effect
   void cont(Process& process);
+  // What the death of `process` (former_parent is null), or its parent's, may mean: did its group
+  // have a member with a parent in the session by it? Has it none now? And are members stopped?
+  [[nodiscard]] static bool may_orphan(const Process& process, const Process* former_parent);
+  [[nodiscard]] bool has_orphaned_jobs(const core::Pid& pgrp, const Process* dying) const;
+  // POSIX's orphaned process group, without a member that dies.
+  [[nodiscard]] bool is_orphaned(const core::Pid& pgrp, const Process* dying) const;
+  void hang_up(Process& process);  // SIGHUP and SIGCONT, the group being orphaned
+  // --- files_travel.cpp. All fds of the process become PENDING, as it moves to another node.
+  long leave_files(Process& process);
+  // --- tty.cpp. May the caller read from a terminal with this foreground group? 0; -EIO if it may
+  // not, and is not stopped; -kErestartsys: its group has been stopped by SIGTTIN.
+  long tty_read_check(Task& caller, const core::Pid& foreground);
   // SIG_IGN or SA_NOCLDWAIT for SIGCHLD: dead children leave no zombie. exec keeps the former and
   // ends the latter.
   void set_sigchld_ignored(Task& caller, bool ignored, bool by_nocldwait_alone = false);
@@ -264,9 +287,8 @@ class Kernel {
   long unshare_files(Process& process);
 
   void die(Process& process, std::uint32_t status);
-  void complete_exit(Process& process);
-  void leave_children(Process& father);
-  [[nodiscard]] Process& find_reaper(Process& father);
+  bool complete_exit(Process& process);
+  bool leave_children(Process& father);
   void notify_parent(Process& zombie);
   void reap(Process& zombie);
   void zap_pid_ns(PidNs& ns);
@@ -275,11 +297,12 @@ class Kernel {
   void pids_freed() {
     if (!exiting_.empty()) settle_exiting();
   }
-  void check_orphaned_group(Process& process, Process* former_parent);
+  long check_orphaned_group(Process& process, Process* former_parent);
 
   struct WaitFor;
   long do_wait(Task& caller, const WaitFor& what, WaitResult* result);
   long consider(Task& caller, Process& child, const WaitFor& what, WaitResult* result);
+  long consider_remote(Task& caller, Process& child, const WaitFor& what, WaitResult* result);
   long signal_process(Task& caller, Process& process, int sig);
   long signal_group(Task& caller, core::Pid* pgrp, int sig);
   long signal_all(Task& caller, int sig);

@@ -12,6 +12,8 @@ long Kernel::setsid(Task& caller) {
   Process& p = *caller.process;
   // As a session leader it has a group with its own number; so it has if others stay in one.
   if (p.leads_session() || !p.tgid->group.empty()) return -EPERM;
+  if (hooks)
+    if (const long r = hooks->setsid(p)) return r;
   m_.set_session(p, p.tgid);
   m_.set_pgrp(p, p.tgid);
   pids_freed();
@@ -26,10 +28,11 @@ Kernel::GroupChange Kernel::check_setpgid(Task& caller, Nr pid, Nr pgid) {
   if (!task) return {-ESRCH};
   Process& p = *task->process;
   if (p.leader != task) return {-EINVAL};
-  if (p.parent == &self) {
+  // By pids, as the caller may be a server process that acts for a remote one.
+  if (p.parent->tgid == self.tgid) {
     if (p.session != self.session) return {-EPERM};
     if (p.execed) return {-EACCES};
-  } else if (&p != &self) {
+  } else if (p.tgid != self.tgid) {
     return {-ESRCH};
   }
   if (p.leads_session()) return {-EPERM};
@@ -45,6 +48,9 @@ Kernel::GroupChange Kernel::check_setpgid(Task& caller, Nr pid, Nr pgid) {
 long Kernel::setpgid(Task& caller, Nr pid, Nr pgid) {
   const GroupChange change = check_setpgid(caller, pid, pgid);
   if (change.result != 0) return change.result;
+  if (hooks)
+    if (const long r = hooks->setpgid(caller, *change.process, *change.pgrp))
+      return r == -EREMOTE ? 0 : r;
   m_.set_pgrp(*change.process, change.pgrp);
   pids_freed();
   return 0;

@@ -26,12 +26,13 @@ Task* Kernel::find_task(Task& caller, Nr nr) {
 }
 
 void Kernel::stop(Process& process, int sig) {
-  if (process.zombie || process.exiting || process.stopped) return;
+  if (process.zombie || process.exiting || process.leaving || process.stopped) return;
   note_stop(m_, process, sig);
   process.stopped = true;
   process.continued = false;
   process.stop_signal = static_cast<std::uint8_t>(sig);
   ++stopped_;
+  if (hooks) hooks->notify_parent_cldstop(process);
 }
 
 void Kernel::cont(Process& process) {
@@ -41,10 +42,12 @@ void Kernel::cont(Process& process) {
   process.continued = true;
   process.stop_signal = 0;
   --stopped_;
+  if (hooks) hooks->notify_parent_cldstop(process);
 }
 
 long Kernel::signal_process(Task& caller, Process& process, int sig) {
   if (sig < 0 || sig > kMaxSignal) return -EINVAL;
+  if (process.remote) return hooks->rmt_kill(caller, process, sig);
   if (sig == kSigCont) cont(process);
   if (sig == kSigStop && !immune(caller, process)) stop(process, sig);
   if (sig == kSigKill && !immune(caller, process)) die(process, kSigKill);
@@ -58,7 +61,8 @@ long Kernel::signal_group(Task& caller, Pid* pgrp, int sig) {
   if (sig != kSigKill && sig != kSigStop && sig != kSigCont) return 0;
   std::vector<Ref<Pid>> members;
   for (const Process& p : pgrp->group)
-    if (&p != &m_.world() && !(sig == kSigKill && immune(caller, p))) members.push_back(p.tgid);
+    if (&p != &m_.world() && !p.remote && !(sig == kSigKill && immune(caller, p)))
+      members.push_back(p.tgid);
   Process* self = caller.process;
   bool suicide = false;
   for (const Ref<Pid>& pid : members) {
@@ -68,6 +72,7 @@ long Kernel::signal_group(Task& caller, Pid* pgrp, int sig) {
     else
       signal_process(caller, *pid->process, sig);
   }
+  if (hooks) hooks->rmt_kill_pgrp(caller, *pgrp, sig);
   if (suicide) die(*self, kSigKill);
   return 0;
 }
@@ -77,12 +82,14 @@ long Kernel::signal_all(Task& caller, int sig) {
   std::vector<Ref<Pid>> receivers;
   core::for_each_process(m_.world(), [&](Process& p) {
     const Nr nr = p.tgid->nr(ns);
-    if ((nr > 1 || nr == core::kNrUnknown) && &p != caller.process) receivers.push_back(p.tgid);
+    if ((nr > 1 || nr == core::kNrUnknown) && p.tgid != caller.process->tgid)
+      receivers.push_back(p.tgid);
   });
   if (receivers.empty()) return -ESRCH;
   if (sig < 0 || sig > kMaxSignal) return -EINVAL;
   for (const Ref<Pid>& pid : receivers)
-    if (pid->process) signal_process(caller, *pid->process, sig);
+    if (pid->process && !pid->process->remote) signal_process(caller, *pid->process, sig);
+  if (hooks) hooks->rmt_kill_all(caller, sig);
   return 0;
 }
 
@@ -102,16 +109,6 @@ void Kernel::set_sigchld_ignored(Task& caller, bool ignored, bool by_nocldwait_a
 
 namespace {
 
-// POSIX 2.2.2.52: no member has a parent in another group of the same session. `ignored` dies.
-bool is_orphaned(const Pid& pgrp, const Process* ignored, const Process& world) {
-  for (const Process& p : pgrp.group) {
-    if (&p == &world) return false;  // it has members outside, and these may have such a parent
-    if (&p == ignored || p.zombie || p.reaped_outside) continue;
-    if (p.parent->pgrp != &pgrp && p.parent->session == p.session) return false;
-  }
-  return true;
-}
-
 bool has_stopped(const Pid& pgrp) {
   for (const Process& p : pgrp.group)
     if (p.stopped) return true;
@@ -120,16 +117,43 @@ bool has_stopped(const Pid& pgrp) {
 
 }  // namespace
 
+bool Kernel::may_orphan(const Process& process, const Process* former_parent) {
+  const Process& parent = former_parent ? *former_parent : *process.parent;
+  return parent.pgrp != process.pgrp && parent.session == process.session;
+}
+
+// POSIX 2.2.2.52: no member has a parent in another group of the same session.
+bool Kernel::is_orphaned(const Pid& pgrp, const Process* dying) const {
+  for (const Process& p : pgrp.group) {
+    if (&p == &m_.world())
+      return false;  // it has members outside, and these may have such a parent
+    if (&p == dying || p.zombie || p.leaving == 2 || p.reaped_outside) continue;
+    if (p.parent->pgrp != &pgrp && p.parent->session == p.session) return false;
+  }
+  return true;
+}
+
+bool Kernel::has_orphaned_jobs(const Pid& pgrp, const Process* dying) const {
+  return has_stopped(pgrp) && is_orphaned(pgrp, dying);
+}
+
+void Kernel::hang_up(Process& process) {
+  if (process.zombie) return;
+  ++process.hangups;
+  cont(process);
+}
+
 // `process` dies (former_parent is null), or has lost its parent: if its group has become orphaned
 // by that, and has stopped members, these get SIGHUP and SIGCONT.
-void Kernel::check_orphaned_group(Process& process, Process* former_parent) {
-  if (stopped_ == 0) return;
-  const Process& parent = former_parent ? *former_parent : *process.parent;
-  Pid& pgrp = *process.pgrp;
-  if (parent.pgrp == &pgrp || parent.session != process.session) return;
-  if (!has_stopped(pgrp)) return;
-  if (!is_orphaned(pgrp, former_parent ? nullptr : &process, m_.world())) return;
-  for (Process& p : pgrp.group) cont(p);
+long Kernel::check_orphaned_group(Process& process, Process* former_parent) {
+  if (hooks)
+    if (const long r = hooks->is_orphan_pgrp(process, former_parent); r != -EINVAL) return r;
+  if (stopped_ == 0 || !may_orphan(process, former_parent)) return 0;
+  Process* dying = former_parent ? nullptr : &process;
+  if (!has_orphaned_jobs(*process.pgrp, dying)) return 0;
+  for (Process& p : process.pgrp->group)
+    if (&p != dying) hang_up(p);
+  return 0;
 }
 
 }  // namespace ckpt::sim

@@ -36,8 +36,9 @@ long Kernel::consider(Task& caller, Process& child, const WaitFor& what, WaitRes
     return 1;
   };
   const bool keep = (what.options & kWaitNowait) != 0;
+  if (child.zombie && !(what.options & kWaitExited)) return -ECHILD;
+  if (child.remote) return consider_remote(caller, child, what, result);
   if (child.zombie) {
-    if (!(what.options & kWaitExited)) return -ECHILD;
     tell(child.exit_code);
     if (!keep) {
       result->child = nullptr;
@@ -57,19 +58,31 @@ long Kernel::consider(Task& caller, Process& child, const WaitFor& what, WaitRes
   return kNothing;
 }
 
-// 1 if there was something to tell; 0 for WNOHANG; else an error.
+// A child on another node: what is known of it here says whether it is worth asking there.
+long Kernel::consider_remote(Task& caller, Process& child, const WaitFor& what,
+                             WaitResult* result) {
+  const bool tells = child.zombie ||
+                     (child.stopped && child.stop_signal && what.options & kWaitUntraced) ||
+                     (child.continued && what.options & kWaitContinued);
+  if (!tells) return kNothing;
+  result->pid = child.tgid->nr(*caller.process->ns());
+  return hooks->wait_remote(caller, child, what.options, result);
+}
+
+// 1 if there was something to tell; 0 for WNOHANG; -EAGAIN if another node has been asked; else an
+// error.
 long Kernel::do_wait(Task& caller, const WaitFor& what, WaitResult* result) {
   Process& p = *caller.process;
   long found = -ECHILD;
   if (what.type == IdType::pid) {
-    if (what.pid && what.pid->process && what.pid->process->parent == &p)
+    if (what.pid && what.pid->process && what.pid->process->parent->tgid == p.tgid)
       found = consider(caller, *what.pid->process, what, result);
   } else if (what.type == IdType::all || (what.pid && !what.pid->group.empty())) {
     for (Process& child : p.children) {
       if (what.type == IdType::pgid && child.pgrp != what.pid) continue;
       const long r = consider(caller, child, what, result);
       if (r == kNothing) found = kNothing;
-      if (r <= 0) continue;
+      if (r <= 0 && r != -EAGAIN) continue;
       found = r;
       break;  // `child` may be gone
     }

@@ -1,0 +1,166 @@
+// A node fails. What it held is lost, but every other node has its processes' surrogates: one of
+// the survivors, the undertaker, takes the processes over as they were last heard of and lets them
+// die as by SIGKILL, so that children are passed on, groups orphaned and parents told as ever.
+#include "core/sim/cluster/cluster.h"
+
+namespace ckpt::sim::cluster {
+
+void Cluster::fail(NodeId failed) {
+  CKPT_ASSERT(is_alive(failed));
+  alive_[failed] = false;
+  transport_.cut(failed);
+  const auto first = std::find(alive_.begin(), alive_.end(), true);
+  CKPT_ASSERT(first != alive_.end());
+  const auto undertaker = static_cast<NodeId>(first - alive_.begin());
+
+  // Lost: a survivor has it there, and it neither executes on another by now nor is on its way to
+  // one, nor has it been reaped.
+  std::map<Nr, Facts> lost;
+  const auto for_each_survivor = [&](const auto& fn) {
+    for (NodeId id = 0; id < nodes(); ++id)
+      if (alive_[id]) fn(*nodes_[id]);
+  };
+  for_each_survivor([&](Node& node) {
+    for (const Process* p : node.machine().all())
+      if (p->remote && p->node == failed) {
+        Facts& facts = lost[p->tgid->nr_at(0)];
+        if (facts.pid == 0 || p->zombie)
+          facts = node.facts_of(*p);  // of its end not all have heard
+      }
+  });
+  std::vector<std::uint32_t> tokens;  // of calls that go on
+  for_each_survivor([&](Node& node) {
+    for (const Process* p : node.machine().all())
+      if (!p->remote) lost.erase(p->tgid->nr_at(0));
+    node.append_tokens(tokens);
+  });
+  for (const std::uint32_t link : transport_.deliverable())
+    for (const Message& message : transport_.on(link)) {
+      if (message.verb != Verb::arrive && message.verb != Verb::gone) continue;
+      lost.erase(static_cast<Nr>(message.a));
+      if (message.cargo) tokens.push_back(message.cargo->token);
+    }
+  std::erase_if(callers_, [&](const auto& entry) {
+    return std::find(tokens.begin(), tokens.end(), entry.second) == tokens.end();
+  });
+
+  // Of whom one survivor has not heard, it was just being born; or one has heard that it was
+  // reaped. Either way it is as if all had heard the same.
+  for (auto it = lost.begin(); it != lost.end();) {
+    bool known = true;
+    for_each_survivor([&](Node& node) { known &= node.find(it->first) != nullptr; });
+    if (known) {
+      ++it;
+      continue;
+    }
+    for_each_survivor([&](Node& node) { node.forget(it->first); });
+    it = lost.erase(it);
+  }
+  for_each_survivor([&](Node& node) { node.take_over(lost, undertaker); });
+  for_each_survivor([&](Node& node) { node.give_up_on(failed, undertaker); });
+  nodes_[undertaker]->bury(lost);
+}
+
+void Node::append_tokens(std::vector<std::uint32_t>& out) const {
+  for (const auto& [id, job] : jobs_)
+    if (job.token != 0) out.push_back(job.token);
+}
+
+void Node::forget(Nr nr) {
+  std::erase(departing_, nr);
+  Process* p = find(nr);
+  if (!p) return;
+  // A wait that has asked for it is the one that it was reaped for.
+  for (auto& [id, job] : jobs_) {
+    const auto asked = std::find_if(job.pending.begin(), job.pending.end(), [&](const Pending& q) {
+      return q.of == Verb::wait_here && q.a == nr && !cluster_.is_alive(q.node);
+    });
+    if (asked == job.pending.end() || !p->zombie) continue;
+    Message answer;
+    answer.verb = Verb::answer;
+    answer.from = asked->node;
+    answer.of = Verb::wait_here;
+    answer.a = answer.result = nr;
+    answer.status = p->exit_code;
+    job.answer = answer;
+    break;
+  }
+  drop(*p);
+}
+
+void Node::take_over(const std::map<Nr, Facts>& lost, NodeId undertaker) {
+  for (const auto& [nr, facts] : lost) {
+    std::erase(departing_, nr);
+    if (undertaker != id_) {
+      find(nr)->node = undertaker;
+      continue;
+    }
+    Process& p = mirror(facts);
+    p.node = id_;
+    p.remote = false;
+    p.leaving = 0;
+    published_[nr] = facts;  // as the others have it, if they do
+  }
+}
+
+// No answers will come from the failed node: what was to be made known there is not missing, and
+// questions are asked again, of the undertaker or of a number's next home.
+void Node::give_up_on(NodeId failed, NodeId undertaker) {
+  std::vector<JobId> waiting;
+  for (const auto& [id, job] : jobs_)
+    for (const Pending& p : job.pending)
+      if (p.node == failed) waiting.push_back(id);
+  for (const JobId id : waiting) {
+    Job& job = jobs_.at(id);
+    const auto it = std::find_if(job.pending.begin(), job.pending.end(),
+                                 [&](const Pending& p) { return p.node == failed; });
+    Message answer;
+    answer.verb = Verb::answer;
+    answer.from = failed;
+    answer.of = it->of;
+    answer.a = it->a;
+    answer.b = undertaker;
+    switch (it->of) {
+      case Verb::wait_here:
+        if (job.answer) answer = *job.answer;  // it has come with the news of the child's end
+        [[fallthrough]];
+      case Verb::kill_here:
+      case Verb::setpgid:
+      case Verb::join:
+      case Verb::found:
+        if (answer.result == 0) answer.result = -EREMOTE;
+        break;
+      case Verb::leaving:
+        job.stage = 1;
+        break;
+      default:
+        break;
+    }
+    answered(job, answer);
+  }
+  retry_blocked();
+}
+
+void Node::bury(const std::map<Nr, Facts>& lost) {
+  Message request;
+  request.verb = Verb::bury;
+  Job& job = new_job(std::move(request));
+  for (const auto& [nr, facts] : lost) job.lost.push_back(nr);
+  run(job);
+  retry_blocked();
+}
+
+long Node::let_die(Job& job) {
+  for (const Nr nr : std::exchange(job.lost, {})) {
+    Process* p = find(nr);
+    if (!p || p->remote) continue;
+    // Its parent may have been told by the failed node, or not.
+    if (p->zombie)
+      notify_parent(*p);
+    else if (machine_.root_ns().init != p)
+      kernel_.exit_group(*p->leader, kSigKill);
+  }
+  return 0;
+}
+
+}  // namespace ckpt::sim::cluster
