@@ -150,6 +150,7 @@ TEST_CASE("an image is one cut: what is in flight is in it, once", "[cluster][SS
     CHECK(cluster->check().empty());
     CHECK(cut.tree.size() == 4);
     CHECK(where(cut, 400) == "fast");
+    CHECK(cut.requests.size() == image.requests.size());
     CHECK(restart::failure(cut).empty());
     // Both are there for a wait after the restart, on fewer nodes.
     const auto later = restarted(cut, 2);

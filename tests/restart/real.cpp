@@ -98,6 +98,8 @@ format::Image bare(format::Image image) {
   image.file_tables.clear();
   image.fs.clear();
   image.requests.clear();
+  image.nodes.clear();
+  image.task_nodes.clear();
   image.header.features = image.header.features & format::kFeatureNestedNs;
   for (format::TaskObjs& o : image.objs) o = {};
   for (auto& [i, kin] : image.kin) {

@@ -1,5 +1,6 @@
 // A cluster from one machine, as a restart makes it; and an image from a cluster.
 #include "core/sim/cluster/cluster.h"
+#include "core/sim/cluster/requests.h"
 
 namespace ckpt::sim::cluster {
 
@@ -41,6 +42,7 @@ Result<std::unique_ptr<Cluster>> Cluster::spread(std::unique_ptr<Machine> machin
     Process& here = *owner.find(facts.pid);
     here.files = p.files;
     here.fs = p.fs;
+    put_requests(owner.machine(), here, take_requests(*machine, p));
     owner.adopt(here);
   });
   cluster->origin_ = std::move(machine);
@@ -59,6 +61,7 @@ Status Cluster::checkpoint(Nr root, const core::CheckpointOptions& options,
     const Process& there = *real(p->tgid->nr_at(0));
     p->files = there.files;
     p->fs = there.fs;
+    put_requests(machine, *p, take_requests(nodes_[p->node]->machine(), there));
     lent.push_back(p);
   }
   const core::Pid* pid = machine.root_ns().find(root);
@@ -67,6 +70,7 @@ Status Cluster::checkpoint(Nr root, const core::CheckpointOptions& options,
   for (Process* p : lent) {
     p->files = nullptr;
     p->fs = nullptr;
+    put_requests(nodes_[p->node]->machine(), *real(p->tgid->nr_at(0)), take_requests(machine, *p));
   }
   return status;
 }

@@ -84,6 +84,7 @@ struct Call {
 struct Cargo {
   core::ProcessFiles files;
   core::Ref<core::FsContext> fs;
+  std::vector<core::Request> requests;
   std::uint32_t token = 0;                // the call that moves it
   std::vector<std::uint32_t> broadcasts;  // the last one of each node that it has had
 };

@@ -5,6 +5,7 @@
 // gets those that came there before it did and that it had not had; and it is passed over by those
 // that come there after it, and that it had had.
 #include "core/sim/cluster/cluster.h"
+#include "core/sim/cluster/requests.h"
 
 namespace ckpt::sim::cluster {
 
@@ -34,6 +35,7 @@ long Node::depart(Job& job) {
   if (const long error = kernel_.leave_files(p)) return error;
   news.cargo->files = std::move(p.files);
   news.cargo->fs = std::move(p.fs);
+  news.cargo->requests = take_requests(machine_, p);
   news.cargo->token = std::exchange(job.token, 0);
   news.cargo->broadcasts = seen_;
   if (const auto had = had_.find(p.tgid->nr_at(0)); had != had_.end())
@@ -60,6 +62,7 @@ long Node::arrive(Job& job) {
   p.node = id_;
   p.files = std::move(job.request.cargo->files);
   p.fs = std::move(job.request.cargo->fs);
+  put_requests(machine_, p, std::move(job.request.cargo->requests));
   machine_.publish(p);
 
   const std::vector<std::uint32_t>& had = job.request.cargo->broadcasts;
