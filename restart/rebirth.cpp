@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <ctime>
 
 #include "core/host/proc_fs.h"
@@ -27,6 +28,7 @@ struct Rebirth::Impl {
   std::vector<std::vector<StepName>> names;  // by task; empty for those that are no leader
   std::vector<std::string> who;              // likewise: "100 (sh)"
   std::vector<std::size_t> with_threads;     // leaders of several threads that run
+  std::vector<std::size_t> alone;            // leaders of a single one that runs
   // Leaders of processes that are stopped, with what each is to be; in tree order.
   struct Stopped {
     std::size_t leader = 0;
@@ -40,6 +42,7 @@ struct Rebirth::Impl {
   int pages_fd = -1;  // PageStore's, as ours
 
   void map_arena();
+  void await_departure(pid_t pid) const;
   void add_stopped(const ProcessCompiler& compiler, std::size_t leader,
                    const std::vector<std::pair<std::uint64_t, std::size_t>>& parts);
   void open_gate(std::uint32_t to) const;
@@ -155,7 +158,7 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
   const int first_fd = highest_fd(image) + 1;
   CKPT_CHECK(raise_limit(first_fd + 16));
   auto impl = std::make_unique<Impl>(
-      Impl{{}, {}, OpenedFiles(first_fd), nullptr, {}, {}, {}, {}, 0, 0, first_fd, -1});
+      Impl{{}, {}, OpenedFiles(first_fd), nullptr, {}, {}, {}, {}, {}, 0, 0, first_fd, -1});
   if (options.plan) impl->arena = Arena(image, forest, *options.plan, pages);
   const std::uint64_t size = region_size(image, pages, impl->arena);
   CKPT_TRY(const std::uint64_t hole, find_hole(image, size + impl->arena.size()));
@@ -225,7 +228,7 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
       impl->add_stopped(compiler, i, program.parts_at(newborns[i].program));
     else if (compiler.awaits_stops())
       ++impl->silent;
-    if (threads && !compiler.stopped()) impl->with_threads.push_back(i);
+    if (!compiler.stopped()) (threads ? impl->with_threads : impl->alone).push_back(i);
   }
   for (const format::FileLock& lock : image.locks)
     if (!locked.contains(&lock))
@@ -355,7 +358,22 @@ void Rebirth::release() noexcept {
   impl_->open_gate(2);
 }
 
+// Until then a dump would take them with calls of ours under way. One that somebody stops is left
+// behind after a while.
+void Rebirth::Impl::await_departure(pid_t pid) const {
+  char first[32];  // of the region's mappings in /proc/PID/maps
+  std::snprintf(first, sizeof first, "%08lx-", static_cast<unsigned long>(region.begin()));
+  constexpr int kAttempts = 5000;
+  for (int i = 0; i < kAttempts; ++i) {
+    const auto maps = host::ProcFs("/proc").read(std::to_string(pid) + "/maps");
+    if (maps.has_error() || maps->find(first) == std::string::npos) return;
+    const timespec pause{0, 1000000};
+    ::nanosleep(&pause, nullptr);
+  }
+}
+
 Status Rebirth::finish(const PidOf& pid_of) {
+  for (const std::size_t task : impl_->alone) impl_->await_departure(pid_of(task));
   for (const std::size_t task : impl_->with_threads)
     CKPT_CHECK(host::remove_mapping(pid_of(task), impl_->region.begin(), impl_->region.size()));
   return {};

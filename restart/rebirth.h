@@ -12,8 +12,9 @@
 //   settled    the tasks that are to be stopped were, and settle() has put them where they are to
 //   go
 //              on;
-//   released   all were ready: release() opened the gate. finish() removes what is left of the
-//              program from processes that cannot do so themselves, those with several threads.
+//   released   all were ready: release() opened the gate. finish() waits until they have left, and
+//              removes what is left of the program from those that cannot do so themselves, which
+//              have several threads.
 // All or nothing: if one fails, or anything else does, the supervisor kills all its tasks instead
 // of release(); none has run an instruction of its own by then.
 //

@@ -6,11 +6,12 @@
 Each tells by itself whether all was right. The root process's number must stay the same.
 """
 import os
+import re
 import shutil
 import sys
 import tempfile
 
-from run_states import SKIPPED, Children, Run, Skipped, end_all, read
+from run_states import SKIPPED, Children, Failed, Run, Skipped, end_all, read, tree_of
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "real")
 
@@ -30,6 +31,14 @@ class Busy(Run):
             if shutil.which(tool) is None:
                 raise Skipped(f"there is no {tool} here")
         super().go()
+
+    def restore(self, *options):
+        """Once it runs, nothing of ckpt is left in it: its next dump would take that along."""
+        ckpt, root = super().restore(*options)
+        for pid in tree_of(root):
+            if re.search(r" r-xs .*/dev/zero \(deleted\)", read(f"/proc/{pid}/maps")):
+                raise Failed(f"process {pid} has not left what it was restored by")
+        return ckpt, root
 
     def facts(self, root):
         return read(f"/proc/{root}/cmdline")
