@@ -24,9 +24,6 @@ namespace ckpt::host {
 
 namespace {
 
-constexpr std::uint64_t kTaskSize =
-    (1ULL << 47) - format::kPageSize;  // the end of a process's memory
-
 // Codes of VmFlags that say nothing that would have to be restored, or that the image holds.
 const std::set<std::string_view> kHarmlessFlags = {
     "rd", "wr", "ex", "sh", "mr", "mw", "me", "ms", "gd", "lo", "dc", "de", "ac",
