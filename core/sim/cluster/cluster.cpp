@@ -50,7 +50,8 @@ std::uint32_t Cluster::begin(Nr tid, const Call& call) {
 
 void Cluster::deliver(std::uint32_t link) {
   Message message = transport_.take(link);
-  nodes_[message.to]->receive(std::move(message));
+  Node& to = *nodes_[message.to];
+  to.receive(std::move(message));
 }
 
 bool Cluster::is_only_counted(std::uint32_t link) {
