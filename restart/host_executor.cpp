@@ -56,6 +56,13 @@ const char* hint_for(int error, Op op) {
   }
 }
 
+// A sanitizer's code looks into memory of its own, in forks, too.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
 // While it lives, a fork has of this program's memory only what the tasks of a restore use: its own
 // code and data, the stack, what belongs to the thread, and what is shared. Of all the rest each
 // task would get its mappings and page tables from its parent, only to throw them away.
@@ -63,6 +70,7 @@ class SlimForks {
  public:
   // And the addresses of the gifts.
   SlimForks(std::uint64_t gifts, std::uint64_t gifts_size) {
+    if (kSanitized) return;
     const auto text = host::ProcFs("/proc").read("self/maps");
     const auto maps = text ? host::parse_smaps(*text) : text.error();
     if (!maps) return;  // forks are slower then

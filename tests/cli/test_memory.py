@@ -208,6 +208,8 @@ class Dump(Live):
             said += done.stderr.decode()
             if done.returncode == 0:
                 self.assertIn("FILE_OWNER", self.ok("inspect", "--records", "t.ckpt").out)
+        if "memory cannot be printed" in said:
+            self.skipTest("a sanitizer needs descriptors of its own")
         self.assertIn("whom it signals cannot be learned: Too many open files", said)
 
     def test_no_memory(self):
