@@ -2,6 +2,8 @@
 // signals and credentials. Empty in an image without kFeatureMemory.
 #pragma once
 
+#include <algorithm>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -20,10 +22,18 @@ struct ImageMm {
   Mm mm{};
   std::string exe;
   std::vector<std::byte> auxv;
-  std::vector<ImageVma> vmas;  // ascending, without overlap
-  std::vector<GuardArea> guards;
-  std::uint64_t pages = 0;   // with contents in the image
-  std::uint64_t digest = 0;  // of these contents and their addresses; 0: none
+  std::vector<ImageVma> vmas;     // ascending, without overlap
+  std::vector<GuardArea> guards;  // ascending, each within one of them
+  std::uint64_t pages = 0;        // with contents in the image
+  std::uint64_t digest = 0;       // of these contents and their addresses; 0: none
+
+  // The guards within a mapping.
+  [[nodiscard]] std::span<const GuardArea> guards_in(const Vma& vma) const {
+    const auto first = std::partition_point(
+        guards.begin(), guards.end(), [&](const GuardArea& g) { return g.start < vma.vm_start; });
+    return {first, std::partition_point(first, guards.end(),
+                                        [&](const GuardArea& g) { return g.start < vma.vm_end; })};
+  }
 };
 
 struct ImageShm {

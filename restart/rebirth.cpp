@@ -361,12 +361,12 @@ void Rebirth::release() noexcept {
 // Until then a dump would take them with calls of ours under way. One that somebody stops is left
 // behind after a while.
 void Rebirth::Impl::await_departure(pid_t pid) const {
-  char first[32];  // of the region's mappings in /proc/PID/maps
-  std::snprintf(first, sizeof first, "%08lx-", static_cast<unsigned long>(region.begin()));
+  char line[32];  // of the region's first mapping in /proc/PID/maps
+  std::snprintf(line, sizeof line, "\n%08lx-", static_cast<unsigned long>(region.begin()));
   constexpr int kAttempts = 5000;
   for (int i = 0; i < kAttempts; ++i) {
     const auto maps = host::ProcFs("/proc").read(std::to_string(pid) + "/maps");
-    if (maps.has_error() || maps->find(first) == std::string::npos) return;
+    if (maps.has_error() || ("\n" + *maps).find(line) == std::string::npos) return;
     const timespec pause{0, 1000000};
     ::nanosleep(&pause, nullptr);
   }

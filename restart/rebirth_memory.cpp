@@ -15,7 +15,6 @@ namespace ckpt::restart {
 namespace {
 
 constexpr std::uint64_t kPage = format::kPageSize;
-constexpr std::uint64_t kTaskSize = (1ULL << 47) - kPage;  // the end of a process's memory
 constexpr std::uint64_t kMinusOne = ~0ULL;
 constexpr std::uint64_t kMostAtOnce = 1ULL << 30;  // bytes that one read(2) certainly takes
 
@@ -36,7 +35,7 @@ void ProcessCompiler::leave_old_memory() {
     p_.call("unregister rseq", SYS_rseq, {area, 32, RSEQ_FLAG_UNREGISTER, kSignature});
   }
   p_.call("unmap", SYS_munmap, {0, begin});
-  p_.call("unmap", SYS_munmap, {end, kTaskSize - end});
+  p_.call("unmap", SYS_munmap, {end, host::kTaskSize - end});
   if (share_) take_share();
   const std::uint64_t vvar = mm_.mm.vdso - c_.image.process.platform.vvar_size;
   p_.call("map the vdso", SYS_arch_prctl, {ARCH_MAP_VDSO_64, vvar}, host::kStubMust, vvar);
@@ -88,10 +87,9 @@ void ProcessCompiler::advise(const format::ImageVma& v, bool filled) {
   if (is_moved(vma) ? vma.vm_page_prot != kUsual : filled && (vma.vm_page_prot & PROT_WRITE) == 0)
     p_.call("protect", SYS_mprotect, {start, size, vma.vm_page_prot}, host::kStubMust, start);
   constexpr std::uint64_t kGuardInstall = 102;
-  for (const format::GuardArea& g : mm_.guards)
-    if (g.start >= start && g.end <= vma.vm_end)
-      p_.call("install guard pages", SYS_madvise, {g.start, g.end - g.start, kGuardInstall},
-              host::kStubMust, g.start);
+  for (const format::GuardArea& g : mm_.guards_in(vma))
+    p_.call("install guard pages", SYS_madvise, {g.start, g.end - g.start, kGuardInstall},
+            host::kStubMust, g.start);
   static const struct {
     std::uint64_t flag;
     int advice;

@@ -42,7 +42,7 @@ std::size_t index_of(const std::vector<ThreadState>& threads, pid_t tid) {
 }
 
 // Both ascend.
-void leave_out(const std::vector<format::GuardArea>& guards, std::vector<PageRange>& ranges) {
+void leave_out(std::span<const format::GuardArea> guards, std::vector<PageRange>& ranges) {
   if (guards.empty()) return;
   std::vector<PageRange> left;
   for (PageRange r : ranges) {
@@ -388,7 +388,7 @@ Status Bodies::write_pages(format::RecordSink& out, core::ObjHash& objhash) {
       if (v.vma.vma_type != format::kVmaAnon && v.vma.vma_type != format::kVmaFile) continue;
       ranges.clear();
       CKPT_CHECK(scanners.back().scan(v.vma.vm_start, v.vma.vm_end, ranges));
-      leave_out(s.mm.guards, ranges);
+      leave_out(s.mm.guards_in(v.vma), ranges);
       CKPT_CHECK(writer.add(objhash.lookup(*anchors_[i][0]), s.memory.fd(), ranges, ~0ULL, frames));
     }
   }

@@ -27,7 +27,6 @@ namespace ckpt::host {
 namespace {
 
 const ProcFs kProc("/proc");
-constexpr std::uint64_t kTaskSize = (1ULL << 47) - format::kPageSize;  // the end of memory
 
 std::string dir_of(pid_t pid) {
   return std::to_string(pid);

@@ -37,6 +37,22 @@ void append(std::vector<PageRange>& out, std::uint64_t begin, std::uint64_t end)
     out.push_back({begin, end});
 }
 
+// What is `wanted` of [begin, end), by its categories.
+Status scan_for(int pagemap, ScanArguments wanted, std::uint64_t begin, std::uint64_t end,
+                std::vector<PageRange>& out) {
+  ScanRegion regions[kRegions];
+  wanted.size = sizeof wanted;
+  wanted.end = end;
+  wanted.vec = reinterpret_cast<std::uint64_t>(regions);
+  wanted.vec_len = kRegions;
+  for (wanted.start = begin; wanted.start < end; wanted.start = wanted.walk_end) {
+    const int n = ::ioctl(pagemap, kPagemapScan, &wanted);
+    if (n < 0) return cannot("cannot read which pages are in use", std::strerror(errno), {}, errno);
+    for (int i = 0; i < n; ++i) append(out, regions[i].start, regions[i].end);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<PageScanner> PageScanner::open(pid_t pid) {
@@ -60,23 +76,11 @@ Status PageScanner::scan(std::uint64_t begin, std::uint64_t end,
 
 Status PageScanner::scan_ioctl(std::uint64_t begin, std::uint64_t end,
                                std::vector<PageRange>& out) const {
-  ScanRegion regions[kRegions];
-  while (begin < end) {
-    ScanArguments a{};
-    a.size = sizeof a;
-    a.start = begin;
-    a.end = end;
-    a.vec = reinterpret_cast<std::uint64_t>(regions);
-    a.vec_len = kRegions;
-    a.category_mask = a.category_inverted = kFile | kZero;
-    a.category_anyof_mask = kPresent | kSwapped;
-    a.return_mask = kPresent;
-    const int n = ::ioctl(fd_.get(), kPagemapScan, &a);
-    if (n < 0) return cannot("cannot read which pages are in use", std::strerror(errno), {}, errno);
-    for (int i = 0; i < n; ++i) append(out, regions[i].start, regions[i].end);
-    begin = a.walk_end;
-  }
-  return {};
+  ScanArguments wanted{};
+  wanted.category_mask = wanted.category_inverted = kFile | kZero;
+  wanted.category_anyof_mask = kPresent | kSwapped;
+  wanted.return_mask = kPresent;
+  return scan_for(fd_.get(), wanted, begin, end, out);
 }
 
 Status PageScanner::scan_table(std::uint64_t begin, std::uint64_t end,
@@ -117,19 +121,11 @@ Status PageScanner::shared_frames(std::uint64_t begin, std::span<std::uint64_t> 
 }
 
 std::vector<PageRange> PageScanner::guards(std::uint64_t begin, std::uint64_t end) const {
+  ScanArguments wanted{};
+  wanted.category_mask = wanted.return_mask = kGuard;
   std::vector<PageRange> out;
-  ScanRegion regions[kRegions];
-  ScanArguments a{};
-  a.size = sizeof a;
-  a.end = end;
-  a.vec = reinterpret_cast<std::uint64_t>(regions);
-  a.vec_len = kRegions;
-  a.category_mask = a.return_mask = kGuard;
-  for (a.start = begin; a.start < end; a.start = a.walk_end) {
-    const int n = ::ioctl(fd_.get(), kPagemapScan, &a);
-    if (n < 0) break;
-    for (int i = 0; i < n; ++i) append(out, regions[i].start, regions[i].end);
-  }
+  // An error: the kernel does not tell.
+  static_cast<void>(scan_for(fd_.get(), wanted, begin, end, out));
   return out;
 }
 

@@ -17,6 +17,8 @@
 
 namespace ckpt::host {
 
+constexpr std::uint64_t kTaskSize = (1ULL << 47) - 4096;  // the end of a process's memory
+
 struct StubEntry {
   std::int32_t nr = 0;  // of a system call, or a StubOp
   std::uint32_t flags = 0;
