@@ -20,7 +20,7 @@ namespace ckpt::cli {
 namespace {
 
 constexpr int kRounds = 1000;              // of looking and stopping
-constexpr long kPause = 5 * 1000 * 1000L;  // nanoseconds between two
+constexpr long kLookAgain = 5 * 1000 * 1000L;  // nanoseconds between two
 
 Error cannot_stop(pid_t pid, const std::string& comm, const std::string& why,
                   const std::string& hint, int err) {
@@ -148,7 +148,7 @@ Status StoppedTree::stop(pid_t root) {
     CKPT_CHECK(stop_running(root, &settled));
     if (interrupted()) return cannot("interrupted", "the processes go on", {}, EINTR);
     if (settled) return {};
-    const timespec pause{0, kPause};
+    const timespec pause{0, kLookAgain};
     nanosleep(&pause, nullptr);
   }
   return cannot("cannot stop the processes", "they do not all stop",

@@ -10,7 +10,6 @@ namespace ckpt::core {
 namespace {
 
 constexpr std::uint32_t kOpenAccess = 03, kOpenPath = 010000000;  // open(2)'s on x86-64
-constexpr std::uint32_t kModeFormat = 0170000, kModeDirectory = 0040000;
 
 ServerKind kind_of(const File& file) {
   switch (file.type) {

@@ -14,7 +14,9 @@
 
 namespace ckpt::format {
 
-std::string hex(std::uint64_t n);  // "0x1f", for errors
+// For errors: "0x1f", "-31".
+std::string hex(std::uint64_t n);
+std::string number(std::int64_t n);
 
 class ImageReader {
  public:

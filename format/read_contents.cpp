@@ -7,12 +7,8 @@ namespace ckpt::format {
 namespace {
 
 // What pipes and sockets may hold: their limits are far below.
-constexpr std::uint64_t kMaxInFlight = 1024ULL << 30;  // bytes in all, known or not
-constexpr std::uint64_t kMaxKnown = 1024ULL << 20;     // bytes in all that are in the image
-
-std::string number(std::int64_t n) {
-  return std::to_string(n);
-}
+constexpr std::uint64_t kMaxHeld = 1024ULL << 30;   // bytes in all, known or not
+constexpr std::uint64_t kMaxKnown = 1024ULL << 20;  // bytes in all that are in the image
 
 }  // namespace
 
@@ -113,7 +109,7 @@ Status ImageReader::read_pipe_buf() {
                     buf.head.flags == kPipeUncertain
               : !filled_.insert(ref).second)
     return bad("a second piece of pipe " + number(ref) + " that belongs to the first");
-  if (length > kMaxInFlight || (in_flight_ += length) > kMaxInFlight)
+  if (length > kMaxHeld || (in_flight_ += length) > kMaxHeld)
     return bad("more than 1 TiB in flight in pipes");
   CKPT_CHECK(advance());
   if (buf.head.flags == 0) {

@@ -14,10 +14,6 @@ constexpr std::uint64_t kMaxMetadata = 4ULL << 30;
 constexpr std::size_t kMaxText = 64U << 10;         // bytes of one text, its NUL included
 constexpr std::uint64_t kMaxTexts = 1024ULL << 20;  // of all
 
-std::string number(std::int64_t n) {
-  return std::to_string(n);
-}
-
 std::uint32_t load32(const std::byte* at) {
   u32le v;
   std::memcpy(&v, at, sizeof v);
@@ -25,6 +21,10 @@ std::uint32_t load32(const std::byte* at) {
 }
 
 }  // namespace
+
+std::string number(std::int64_t n) {
+  return std::to_string(n);
+}
 
 Result<Image> read_image(RecordSource& source, PageSink* pages) {
   return ImageReader(source, pages).read();

@@ -13,8 +13,8 @@ using format::Image;
 
 namespace {
 
-struct Side {
-  explicit Side(const Image& i) : image(i), files(i.files), tables(i.file_tables), fs(i.fs) {
+struct FilesSide {
+  explicit FilesSide(const Image& i) : image(i), files(i.files), tables(i.file_tables), fs(i.fs) {
     for (const format::ImageInode& inode : i.process.inodes)
       for (const std::int32_t file : inode.files) inodes[file] = &inode;
     for (const format::ImageSocket& socket : i.process.sockets)
@@ -85,7 +85,7 @@ class FileComparer {
   static std::string fd_text(const format::FileDesc& d) {
     return "fd " + std::to_string(d.fd_descriptor);
   }
-  static std::string name(const Side& side, std::int32_t ref) {
+  static std::string name(const FilesSide& side, std::int32_t ref) {
     const auto* file = side.files.find(ref);
     if (!file) return "nothing";
     return file->path.empty() ? "a file without a name" : file->path;
@@ -312,7 +312,7 @@ class FileComparer {
       out_.add("lock on " + name(b_, file), "none", text);
   }
 
-  Side a_, b_;
+  FilesSide a_, b_;
   const Forest& fa_;
   Differences& out_;
   Bijection<std::int32_t> tables_, files_, contexts_, pipes_;

@@ -19,8 +19,8 @@ bool same_maps(const format::ImageMm& a, const format::ImageMm& b) {
                     });
 }
 
-struct Side {
-  explicit Side(const Image& i)
+struct MemorySide {
+  explicit MemorySide(const Image& i)
       : image(i), mms(i.process.mms), sighands(i.process.sighands), creds(i.process.creds) {}
   const Image& image;
   Index<format::ImageMm> mms;
@@ -71,7 +71,7 @@ class MemoryComparer {
       differ(i, "signal dispositions");
   }
 
-  Side a_, b_;
+  MemorySide a_, b_;
   const Forest& fa_;
   Differences& out_;
 };

@@ -31,7 +31,6 @@ using real::Stage;
 
 namespace {
 
-constexpr std::uint64_t kPage = 4096;
 constexpr const char* kFailed = "the restore failed, and what it had made is gone";
 
 const char* hint_for(int error, Op op) {
@@ -104,8 +103,8 @@ class SlimForks {
     return address - m.start < m.end - m.start;
   }
   void add(std::uint64_t begin, std::uint64_t end) {
-    begin = (begin + kPage - 1) & ~(kPage - 1);
-    end &= ~(kPage - 1);
+    begin = (begin + format::kPageSize - 1) & ~(format::kPageSize - 1);
+    end &= ~(format::kPageSize - 1);
     if (begin < end) left_out_.emplace_back(begin, end - begin);
   }
   static void advise(std::uint64_t begin, std::uint64_t size, int advice) {

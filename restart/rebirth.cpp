@@ -50,8 +50,6 @@ struct Rebirth::Impl {
 
 namespace {
 
-constexpr std::uint64_t kPage = format::kPageSize;
-
 // More than enough for the programs: memory that is never touched costs nothing.
 std::uint64_t region_size(const format::Image& image, const PageStore& pages, const Arena& arena) {
   std::uint64_t size = 1 << 20;
@@ -82,7 +80,7 @@ std::uint64_t region_size(const format::Image& image, const PageStore& pages, co
 // the image.
 Result<std::uint64_t> find_hole(const format::Image& image, std::uint64_t size) {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> used;
-  CKPT_TRY(const std::string text, host::ProcFs("/proc").read("self/maps"));
+  CKPT_TRY(const std::string text, host::kProc.read("self/maps"));
   CKPT_TRY(const auto own, host::parse_smaps(text));
   for (const host::Mapping& m : own) used.emplace_back(m.start, m.end);
   for (const format::ImageMm& mm : image.process.mms) {
@@ -131,7 +129,7 @@ Status fill_shared(const PageStore& pages, std::int32_t objref, void* at) {
   for (const PageStore::Run& run : pages.runs(objref)) {
     if (run.offset == PageStore::kZeros) continue;
     auto* to = static_cast<std::byte*>(at) + run.address;
-    std::uint64_t left = run.count * kPage, from = run.offset;
+    std::uint64_t left = run.count * format::kPageSize, from = run.offset;
     while (left > 0) {
       const ssize_t n = ::pread(pages.fd(), to, left, static_cast<off_t>(from));
       if (n <= 0) return cannot("cannot restore shared memory", "reading its pages", {}, errno);
@@ -167,10 +165,10 @@ Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& fores
 
   // The code has a page of its own, which can be executed and not written to.
   const auto code = host::stub_code();
-  void* const at = impl->region.take(kPage, kPage);
+  void* const at = impl->region.take(format::kPageSize, format::kPageSize);
   std::memcpy(at, code.data(), code.size());
-  impl->region.take(kPage, kPage);
-  if (::mprotect(at, kPage, PROT_READ | PROT_EXEC) != 0)
+  impl->region.take(format::kPageSize, format::kPageSize);
+  if (::mprotect(at, format::kPageSize, PROT_READ | PROT_EXEC) != 0)
     return cannot("cannot prepare the restore", "no memory to be executed", {}, errno);
   impl->words->code = SharedRegion::address(at);
 
@@ -365,7 +363,7 @@ void Rebirth::Impl::await_departure(pid_t pid) const {
   std::snprintf(line, sizeof line, "\n%08lx-", static_cast<unsigned long>(region.begin()));
   constexpr int kAttempts = 5000;
   for (int i = 0; i < kAttempts; ++i) {
-    const auto maps = host::ProcFs("/proc").read(std::to_string(pid) + "/maps");
+    const auto maps = host::kProc.read(std::to_string(pid) + "/maps");
     if (maps.has_error() || ("\n" + *maps).find(line) == std::string::npos) return;
     const timespec pause{0, 1000000};
     ::nanosleep(&pause, nullptr);

@@ -15,15 +15,14 @@ namespace ckpt::restart {
 
 namespace {
 
-constexpr std::uint64_t kPage = format::kPageSize;
 // Tables of pages are moved whole where both places lie alike in one.
 constexpr std::uint64_t kTable = Arena::kAlignment;
 constexpr std::uint64_t kMostAddresses = 1ULL << 44;  // bytes of all areas
 
 // Mappings of one kind can have been one mapping.
-using Kind = std::tuple<std::uint32_t, bool, std::uint64_t, std::uint64_t, std::int32_t,
-                        std::uint64_t, std::string_view>;
-Kind kind_of(const format::ImageVma& v) {
+using MappingKind = std::tuple<std::uint32_t, bool, std::uint64_t, std::uint64_t, std::int32_t,
+                               std::uint64_t, std::string_view>;
+MappingKind kind_of(const format::ImageVma& v) {
   const format::Vma& vma = v.vma;
   const bool no_reserve = (vma.vm_flags & format::kVmaNoReserve) != 0;
   if (vma.vma_type == format::kVmaAnon) return {vma.vma_type, no_reserve, 0, 0, 0, 0, {}};
@@ -91,7 +90,7 @@ class Arena::Planner {
     Extents all;
     for (const PageStore::Run& run : pages.runs(objref))
       if (run.offset != PageStore::kZeros)
-        all.push_back({run.address, run.address + run.count * kPage, run.offset});
+        all.push_back({run.address, run.address + run.count * format::kPageSize, run.offset});
     for (const format::ImageVma& v : mm->vmas) {
       if (!may_be_shared(v)) continue;
       Extents own = within(all, v.vma.vm_start, v.vma.vm_end);
@@ -173,7 +172,7 @@ class Arena::Planner {
   std::vector<std::uint32_t> relative_of_;  // by index of an actor
   std::vector<Actor> actors_;               // by relative: in the order of their births
   std::vector<std::uint32_t> creators_;     // by relative
-  std::map<Kind, std::vector<Mapped>> kinds_;
+  std::map<MappingKind, std::vector<Mapped>> kinds_;
 };
 
 bool Arena::Share::moves_to(std::uint64_t begin) const {

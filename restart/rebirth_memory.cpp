@@ -14,7 +14,6 @@ namespace ckpt::restart {
 
 namespace {
 
-constexpr std::uint64_t kPage = format::kPageSize;
 constexpr std::uint64_t kMinusOne = ~0ULL;
 constexpr std::uint64_t kMostAtOnce = 1ULL << 30;  // bytes that one read(2) certainly takes
 
@@ -111,7 +110,7 @@ Status ProcessCompiler::mappings() {
   const auto has_pages = [&](const format::ImageVma& v) {
     const auto at = std::lower_bound(runs.begin(), runs.end(), v.vma.vm_start.value(),
                                      [](const PageStore::Run& r, std::uint64_t start) {
-                                       return r.address + r.count * kPage <= start;
+                                       return r.address + r.count * format::kPageSize <= start;
                                      });
     return at != runs.end() && at->address < v.vma.vm_end;
   };
@@ -130,7 +129,7 @@ bool ProcessCompiler::is_moved(const format::Vma& vma) const {
 Status ProcessCompiler::fill() {
   Extents contents;
   for (const PageStore::Run& run : c_.pages.runs(mm_.ref)) {
-    const std::uint64_t end = run.address + run.count * kPage;
+    const std::uint64_t end = run.address + run.count * format::kPageSize;
     if (run.offset != PageStore::kZeros) {
       contents.push_back({run.address, end, run.offset});
       continue;

@@ -15,11 +15,11 @@ namespace ckpt::restart {
 
 namespace {
 
-struct Kind {
+struct SpaceKind {
   const char* name;
   int flag;
 };
-Kind kind_of(const format::Space& space) {
+SpaceKind kind_of(const format::Space& space) {
   switch (space.kind) {
     case format::kSpaceMount:
       return {"mnt", CLONE_NEWNS};
@@ -34,7 +34,7 @@ Kind kind_of(const format::Space& space) {
 
 // In a thread that ends with it. A descriptor of the new namespace, or -1 and errno.
 int make_space(const format::ImageSpace& space) {
-  const Kind kind = kind_of(space.space);
+  const SpaceKind kind = kind_of(space.space);
   if (::unshare(kind.flag) != 0) return -1;
   if (space.space.kind == format::kSpaceUts &&
       (::sethostname(space.nodename.data(), space.nodename.size()) != 0 ||

@@ -17,8 +17,6 @@ namespace ckpt::restart {
 
 namespace {
 
-constexpr std::uint64_t kPage = format::kPageSize;
-
 Error cannot_make(const format::ImageInode& inode, const std::string& what, int err) {
   return cannot("cannot restore a file without a name", inode.name + ": " + what,
                 err == ENOSPC || err == EDQUOT ? "make room there" : "", err);
@@ -81,7 +79,7 @@ Status OpenedFiles::fill_unnamed(const format::ImageInode& inode, const PageStor
   for (const PageStore::Run& run : pages.runs(inode.inode.objref)) {
     if (run.offset == PageStore::kZeros) continue;
     CKPT_CHECK(copy(pages.fd(), run.offset, fd, run.address,
-                    std::min(run.count * kPage, size - run.address), inode));
+                    std::min(run.count * format::kPageSize, size - run.address), inode));
   }
   return {};
 }

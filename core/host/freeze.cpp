@@ -13,6 +13,7 @@
 
 #include "core/host/proc_fs.h"
 #include "core/host/reading.h"
+#include "core/host/stub.h"
 #include "core/host/text_scan.h"
 
 namespace ckpt::host {
@@ -21,7 +22,7 @@ namespace {
 
 constexpr int kRounds = 200;        // of looking and seizing
 constexpr int kStopTimeout = 5000;  // milliseconds
-constexpr std::int64_t kEintr = -EINTR, kErestartNoHand = -514;
+constexpr std::int64_t kEintr = -EINTR;
 
 // Calls that return EINTR when they are interrupted by a mere stop, though no signal was handled.
 // As -ERESTARTNOHAND the kernel makes them again, or returns EINTR if a handler runs.
@@ -60,20 +61,28 @@ void make_restartable(user_regs_struct& regs) {
 
 // What has exited cannot be seized (EPERM, or ESRCH if it was reaped as well).
 bool has_ended(pid_t pid, pid_t tid) {
-  const auto text =
-      ProcFs("/proc").read(std::to_string(pid) + "/task/" + std::to_string(tid) + "/stat");
+  const auto text = kProc.read(std::to_string(pid) + "/task/" + std::to_string(tid) + "/stat");
   if (text.has_error()) return true;
   const auto stat = parse_stat(text.value());
   return stat.has_error() || stat->state == 'Z' || stat->state == 'X';
+}
+
+// It is done but for others: an init that waits for its members, or a leader for such a thread.
+bool waits_in_exit(const Tracee& tracee) {
+  const auto text =
+      kProc.read(std::to_string(tracee.pid()) + "/task/" + std::to_string(tracee.tid()) + "/stat");
+  if (text.has_error()) return true;
+  const auto stat = parse_stat(text.value());
+  if (stat.has_error()) return true;
+  return stat->state == 'Z' || (stat->state == 'S' && (stat->flags & kPfExiting) != 0);
 }
 
 // Four calls are restarted by restart_syscall(2) if they were interrupted before: futex and poll
 // are told by where the thread sleeps, nanosleep by having an address as its first argument, where
 // clock_nanosleep has the number of a clock.
 std::uint64_t restarted_call(pid_t pid, pid_t tid) {
-  const ProcFs proc("/proc");
   const std::string dir = std::to_string(pid) + "/task/" + std::to_string(tid);
-  const auto call = proc.read(dir + "/syscall");
+  const auto call = kProc.read(dir + "/syscall");
   if (call.has_error()) return 0;
   std::string_view words = call.value();
   std::uint64_t number = 0, argument = 0;
@@ -81,7 +90,7 @@ std::uint64_t restarted_call(pid_t pid, pid_t tid) {
   if (!second || !scan(*first, number) || number != SYS_restart_syscall ||
       !scan_base(second->substr(std::min<std::size_t>(2, second->size())), argument, 16))
     return 0;
-  const auto where = proc.read(dir + "/wchan");
+  const auto where = kProc.read(dir + "/wchan");
   if (where.has_error() || where.value().starts_with("do_signal_stop")) return 0;
   if (where.value().starts_with("futex")) return SYS_futex;
   if (where.value().find("poll") != std::string::npos) return SYS_poll;
@@ -92,7 +101,7 @@ std::uint64_t restarted_call(pid_t pid, pid_t tid) {
 // Until it shows that it has taken the SIGSTOP, or a second has gone by.
 void await_stop(pid_t pid) {
   for (int i = 0; i < 1000; ++i) {
-    const auto text = ProcFs("/proc").read(std::to_string(pid) + "/stat");
+    const auto text = kProc.read(std::to_string(pid) + "/stat");
     if (text.has_error()) return;
     const auto stat = parse_stat(text.value());
     if (stat.has_error() || stat->state == 'T' || stat->state == 'Z') return;
@@ -196,15 +205,14 @@ Result<bool> FrozenTree::seize_new() {
 // who is stopped has no more children. Not if we are below the root ourselves: what serves us must
 // run. What fails here fails again where it is told.
 Status FrozenTree::calm(pid_t root) {
-  const ProcFs proc("/proc");
-  if (proc.self() == root || descends_from(proc, proc.self(), root)) return {};
+  if (kProc.self() == root || descends_from(kProc, kProc.self(), root)) return {};
   std::vector<pid_t> processes{root};
   for (std::size_t i = 0; i < processes.size(); ++i) {
     const std::string dir = std::to_string(processes[i]) + "/task";
     std::vector<pid_t> tids;
     for (bool found = true; found;) {
       found = false;
-      CKPT_TRY(tids, proc.numbers(dir));
+      CKPT_TRY(tids, kProc.numbers(dir));
       for (const pid_t tid : tids) {
         if (threads_.contains(tid)) continue;
         CKPT_TRY(const bool lives, seize(processes[i], tid, {}, 0));
@@ -214,7 +222,7 @@ Status FrozenTree::calm(pid_t root) {
       }
     }
     for (const pid_t tid : tids) {
-      const auto children = proc.read(dir + "/" + std::to_string(tid) + "/children");
+      const auto children = kProc.read(dir + "/" + std::to_string(tid) + "/children");
       if (children.has_error()) continue;
       std::string_view words = *children;
       pid_t child = 0;
@@ -303,20 +311,25 @@ std::size_t FrozenTree::thaw_stopped() {
 }
 
 // A traced thread stays a zombie until its tracer has waited for it, a leader until its threads are
-// gone, and a namespace's init until its members are.
+// gone. A namespace's init does not end before all members are reaped, which may be for somebody to
+// do who waits for us: when only such are left, there is but a moment's patience.
 void FrozenTree::kill() {
   const auto& all = snapshot_.processes;
   for (auto p = all.rbegin(); p != all.rend(); ++p)
     if (p->state != ProcState::zombie) ::kill(p->pid, SIGKILL);
-  const auto reap = [this](pid_t tid) {
-    int status = 0;
-    while (threads_.contains(tid) && ::waitpid(tid, &status, __WALL) == tid && WIFSTOPPED(status)) {
-    }
-  };
-  for (auto p = all.rbegin(); p != all.rend(); ++p) {
-    for (const ThreadSnapshot& t : p->threads)
-      if (t.tid != p->pid) reap(t.tid);
-    reap(p->pid);
+  constexpr timespec kPause{0, 1000000};
+  for (int patience = 200; !threads_.empty() && patience > 0;) {
+    bool waits = true;
+    const std::size_t reaped = std::erase_if(threads_, [&](const auto& entry) {
+      int status = 0;
+      const pid_t got = ::waitpid(entry.first, &status, __WALL | WNOHANG);
+      if (got != 0 && (got < 0 || !WIFSTOPPED(status))) return true;
+      waits = waits && waits_in_exit(entry.second.tracee);
+      return false;
+    });
+    if (reaped > 0) continue;
+    if (waits) --patience;
+    ::nanosleep(&kPause, nullptr);
   }
   threads_.clear();
 }

@@ -99,9 +99,10 @@ std::vector<format::PosixTimer> parse_timers(std::string_view text) {
 }
 
 // Asks one process, thread after thread; the first one tells what is the process's, too.
-class Asker {
+class StateAsker {
  public:
-  Asker(ProcessState& process, Injector injector) : s_(process), injector_(std::move(injector)) {}
+  StateAsker(ProcessState& process, Injector injector)
+      : s_(process), injector_(std::move(injector)) {}
 
   // True: all was told.
   Result<bool> advance() {
@@ -125,7 +126,7 @@ class Asker {
   Status ask() {
     const bool process = next_ == 0;
     if (process) {
-      const auto text = ProcFs("/proc").read(std::to_string(s_.snapshot->pid) + "/timers");
+      const auto text = kProc.read(std::to_string(s_.snapshot->pid) + "/timers");
       if (!text.has_error()) s_.signal.timers = parse_timers(text.value());
     }
     const std::size_t size =
@@ -261,7 +262,7 @@ Status remove_mapping(pid_t pid, std::uint64_t begin, std::uint64_t size) {
 // All at a time: while one makes its calls, others are told theirs. Who has begun comes to its end,
 // whatever fails elsewhere.
 Status gather_inside(std::span<ProcessState> processes) {
-  std::vector<Asker> askers;
+  std::vector<StateAsker> askers;
   askers.reserve(processes.size());
   for (ProcessState& s : processes) {
     std::vector<FrozenThread*> threads;
@@ -270,10 +271,10 @@ Status gather_inside(std::span<ProcessState> processes) {
     askers.emplace_back(s, std::move(injector));
   }
   Status failed;
-  std::vector<Asker*> busy;
-  for (Asker& asker : askers) busy.push_back(&asker);
+  std::vector<StateAsker*> busy;
+  for (StateAsker& asker : askers) busy.push_back(&asker);
   while (!busy.empty())
-    std::erase_if(busy, [&](Asker* asker) {
+    std::erase_if(busy, [&](StateAsker* asker) {
       const auto done = asker->advance();
       if (done.has_error() && !failed.has_error()) failed = done.error();
       return done.has_error() || *done;

@@ -26,8 +26,6 @@ namespace ckpt::host {
 
 namespace {
 
-const ProcFs kProc("/proc");
-
 std::string dir_of(pid_t pid) {
   return std::to_string(pid);
 }

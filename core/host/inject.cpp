@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "core/host/reading.h"
 #include "core/host/trace_text.h"
 
 namespace ckpt::host {
@@ -20,7 +21,6 @@ PhaseHook Injector::phase_hook;
 namespace {
 
 constexpr int kCallTimeout = 10000;  // milliseconds
-constexpr std::size_t kPage = 4096;
 
 void phase(int number) {
   if (Injector::phase_hook) Injector::phase_hook(number);
@@ -30,10 +30,6 @@ std::string hex(std::uint64_t n) {
   char text[24];
   std::snprintf(text, sizeof text, "%#lx", static_cast<unsigned long>(n));
   return text;
-}
-
-std::string name_of(const ProcessSnapshot& p) {
-  return "process " + std::to_string(p.pid) + " (" + p.comm + ")";
 }
 
 bool is_error(std::uint64_t result) {
@@ -175,9 +171,9 @@ Status Injector::check_stack(const ProcessSnapshot& process, const FrozenThread&
   constexpr std::uint64_t kMost = 8U << 20;
   const std::uint64_t begin = site_.vdso + slack_.begin, end = site_.vdso + slack_.end;
   std::uint64_t address = thread.regs.rsp & ~7ULL;
-  std::vector<std::uint64_t> words(kPage / sizeof(std::uint64_t));
-  for (std::uint64_t done = 0; done < kMost; done += kPage) {
-    const std::uint64_t next = (address & ~(kPage - 1)) + kPage;
+  std::vector<std::uint64_t> words(format::kPageSize / sizeof(std::uint64_t));
+  for (std::uint64_t done = 0; done < kMost; done += format::kPageSize) {
+    const std::uint64_t next = (address & ~(format::kPageSize - 1)) + format::kPageSize;
     const auto here = std::span(words).first((next - address) / sizeof(std::uint64_t));
     if (memory_.read(address, std::as_writable_bytes(here)).has_error()) return {};
     if (std::any_of(here.begin(), here.end(),
@@ -275,7 +271,8 @@ Status Injector::start(FrozenThread& thread, std::size_t results_size, const Mak
   run_.program.push_back(notify(thread));
   run_.program.push_back(entry(kStubJump, 0, {image.entry(4)}));
   const std::uint64_t size =
-      (run_.first - area + run_.program.size() * sizeof(StubEntry) + kPage - 1) & ~(kPage - 1);
+      (run_.first - area + run_.program.size() * sizeof(StubEntry) + format::kPageSize - 1) &
+      ~(format::kPageSize - 1);
 
   // What a thread runs that nobody waits for: entries 0, 1, 3, 4, 5, 6, 7.
   const StubEntry small[] = {

@@ -30,7 +30,7 @@ bool scan_device(std::string_view word, Mapping& m) {
 }
 
 // The kernel writes a line feed in a name as \012.
-std::string unescape(std::string_view name) {
+std::string unescape_name(std::string_view name) {
   std::string out;
   for (std::size_t i = 0; i < name.size(); ++i) {
     if (name.substr(i, 4) == "\\012") {
@@ -54,7 +54,7 @@ bool scan_head(std::string_view line, Mapping& m) {
   if ((*permissions)[2] == 'x') m.protection |= PROT_EXEC;
   m.shared = (*permissions)[3] == 's';
   const auto first = line.find_first_not_of(' ');
-  m.name = first == std::string_view::npos ? std::string() : unescape(line.substr(first));
+  m.name = first == std::string_view::npos ? std::string() : unescape_name(line.substr(first));
   constexpr std::string_view kDeleted = " (deleted)";
   if (m.name.size() > kDeleted.size() && m.name.ends_with(kDeleted)) {
     m.deleted = true;

@@ -10,6 +10,8 @@
 #include <map>
 #include <utility>
 
+#include "core/host/reading.h"
+
 namespace ckpt::host {
 
 namespace {
@@ -21,10 +23,6 @@ using core::PidNs;
 using core::Process;
 using core::Ref;
 using core::Task;
-
-std::string name_of(const ProcessSnapshot& p) {
-  return "process " + std::to_string(p.pid) + " (" + p.comm + ")";
-}
 
 class Builder {
  public:

@@ -33,10 +33,10 @@ Obstacle obstacle(const ProcessSnapshot& p, std::string object, std::string why,
   return {p.pid, p.comm, std::move(object), std::move(why), std::move(hint)};
 }
 
-class Finder {
+class ObstacleFinder {
  public:
-  Finder(const TreeSnapshot& snapshot, const std::vector<ProcessState>& processes,
-         const Contents& contents)
+  ObstacleFinder(const TreeSnapshot& snapshot, const std::vector<ProcessState>& processes,
+                 const Contents& contents)
       : snapshot_(snapshot), processes_(processes), contents_(contents) {}
 
   std::vector<Obstacle> run() {
@@ -324,7 +324,7 @@ class Finder {
 std::vector<Obstacle> find_obstacles(const TreeSnapshot& snapshot,
                                      const std::vector<ProcessState>& processes,
                                      const Contents& contents) {
-  return Finder(snapshot, processes, contents).run();
+  return ObstacleFinder(snapshot, processes, contents).run();
 }
 
 std::vector<Obstacle> find_inner_obstacles(const std::vector<ProcessState>& processes) {

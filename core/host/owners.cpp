@@ -15,9 +15,9 @@ namespace {
 
 constexpr int kGetOwnerUids = 17;  // F_GETOWNER_UIDS
 
-class Asker {
+class OwnerAsker {
  public:
-  Asker(const TreeSnapshot& snapshot, const ProcessState& holder)
+  OwnerAsker(const TreeSnapshot& snapshot, const ProcessState& holder)
       : snapshot_(snapshot), holder_(holder) {}
 
   std::optional<FileOwner> ask(int file) const {
@@ -93,7 +93,7 @@ FileOwners FileOwners::find(const TreeSnapshot& snapshot,
             "whom it signals cannot be learned: " + std::string(std::strerror(errno));
         continue;
       }
-      if (auto owner = Asker(snapshot, s).ask(file.get()))
+      if (auto owner = OwnerAsker(snapshot, s).ask(file.get()))
         out.owners_[{s.snapshot->pid, fd.fd}] = std::move(*owner);
     }
   }

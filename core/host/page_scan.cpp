@@ -7,11 +7,11 @@
 #include <cerrno>
 #include <cstring>
 
+#include "format/process_records.h"
+
 namespace ckpt::host {
 
 namespace {
-
-constexpr std::uint64_t kPage = 4096;
 
 // Entries of /proc/PID/pagemap.
 constexpr std::uint64_t kInMemory = 1ULL << 63, kInSwap = 1ULL << 62, kOfFile = 1ULL << 61,
@@ -87,13 +87,13 @@ Status PageScanner::scan_table(std::uint64_t begin, std::uint64_t end,
                                std::vector<PageRange>& out) const {
   std::uint64_t entries[512];
   for (std::uint64_t at = begin; at < end;) {
-    const auto some =
-        std::span(entries).first(std::min<std::uint64_t>(std::size(entries), (end - at) / kPage));
+    const auto some = std::span(entries).first(
+        std::min<std::uint64_t>(std::size(entries), (end - at) / format::kPageSize));
     CKPT_CHECK(read_table(at, some));
     for (const std::uint64_t entry : some) {
       if ((entry & (kInMemory | kInSwap)) != 0 && (entry & kOfFile) == 0)
-        append(out, at, at + kPage);
-      at += kPage;
+        append(out, at, at + format::kPageSize);
+      at += format::kPageSize;
     }
   }
   return {};
@@ -102,13 +102,13 @@ Status PageScanner::scan_table(std::uint64_t begin, std::uint64_t end,
 Status PageScanner::read_table(std::uint64_t begin, std::span<std::uint64_t> out) const {
   while (!out.empty()) {
     const ssize_t n = ::pread(fd_.get(), out.data(), out.size_bytes(),
-                              static_cast<off_t>(begin / kPage * sizeof out[0]));
+                              static_cast<off_t>(begin / format::kPageSize * sizeof out[0]));
     if (n <= 0)
       return cannot("cannot read which pages are in use", std::strerror(errno), {},
                     n < 0 ? errno : EIO);
     const std::size_t entries = static_cast<std::size_t>(n) / sizeof out[0];
     out = out.subspan(entries);
-    begin += entries * kPage;
+    begin += entries * format::kPageSize;
   }
   return {};
 }
@@ -147,8 +147,9 @@ std::vector<PageRange> shared_contents(const Descriptor& file, std::uint64_t siz
     if (data < 0) break;
     const off_t hole = ::lseek(file.get(), data, SEEK_HOLE);
     if (hole < 0) break;
-    const std::uint64_t begin = static_cast<std::uint64_t>(data) & ~(kPage - 1),
-                        end = (static_cast<std::uint64_t>(hole) + kPage - 1) & ~(kPage - 1);
+    const std::uint64_t begin = static_cast<std::uint64_t>(data) & ~(format::kPageSize - 1),
+                        end = (static_cast<std::uint64_t>(hole) + format::kPageSize - 1) &
+                              ~(format::kPageSize - 1);
     // Blocks of some file systems are smaller than pages.
     if (!out.empty() && begin < out.back().end)
       out.back().end = end;

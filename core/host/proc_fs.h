@@ -36,6 +36,8 @@ class ProcFs {
   std::string root_;
 };
 
+inline const ProcFs kProc("/proc");  // the machine's own
+
 // The process or thread has ended (or the fd was closed) since its number was read.
 bool gone(const Error& error);
 bool denied(const Error& error);

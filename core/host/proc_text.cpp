@@ -16,7 +16,7 @@ Error bad(const char* file, std::string detail) {
 
 // comm as /proc/PID/status shows it: newline and backslash (and, before Linux 5.16, any white
 // space) are escaped.
-std::string unescape(std::string_view s) {
+std::string unescape_comm(std::string_view s) {
   std::string out;
   out.reserve(s.size());
   for (std::size_t i = 0; i < s.size(); ++i) {
@@ -80,7 +80,7 @@ bool scan_ids(std::string_view text, std::array<std::uint32_t, 4>& out) {
 bool status_line(std::string_view key, std::string_view raw, ProcStatus& s) {
   const std::string_view value = trim(raw);
   if (key == "Name") {
-    s.name = unescape(raw.starts_with('\t') ? raw.substr(1) : raw);
+    s.name = unescape_comm(raw.starts_with('\t') ? raw.substr(1) : raw);
     return true;
   }
   if (key == "State") return scan_state(value.substr(0, value.find(' ')), s.state);

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/host/inject.h"
+
 namespace ckpt::host {
 
 namespace {
@@ -15,16 +17,6 @@ namespace {
 bool is_directory(const format::ImageFile& file) {
   return (file.file.f_mode & S_IFMT) == S_IFDIR;
 }
-
-struct Descriptor {
-  explicit Descriptor(int number = -1) : fd(number) {}
-  ~Descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int fd;
-};
 
 class HostFileServer final : public core::FileServer {
  public:
@@ -36,7 +28,7 @@ class HostFileServer final : public core::FileServer {
 
  protected:
   int admit(core::Access why, core::File& /*file*/, core::ClientId /*to*/) override {
-    if (why != core::Access::reopen || fd_.fd >= 0) return 0;
+    if (why != core::Access::reopen || fd_.get() >= 0) return 0;
     state_ = open();
     return -state_.error;
   }
@@ -62,20 +54,20 @@ Reopener::State HostFileServer::open() {
   if (fatal != findings.end()) return failed(ESTALE, fatal->message());
   const Descriptor at(::open(file_.path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   struct stat st {};
-  if (at.fd < 0 || fstat(at.fd, &st) != 0) return failed(errno);
+  if (at.get() < 0 || fstat(at.get(), &st) != 0) return failed(errno);
   const mode_t type = st.st_mode & S_IFMT;
   const mode_t wanted = file_.file.f_mode & S_IFMT;
   if ((type != S_IFREG && type != S_IFDIR) || (wanted != 0 && wanted != type))
     return failed(ESTALE, "neither a regular file nor a directory now, or another of the two");
   constexpr std::uint32_t kNever = O_CREAT | O_EXCL | O_TRUNC | O_ASYNC | O_NOFOLLOW;
   const int flags = static_cast<int>(file_.file.f_flags & ~kNever) | O_CLOEXEC;
-  const std::string path = "/proc/self/fd/" + std::to_string(at.fd);
+  const std::string path = "/proc/self/fd/" + std::to_string(at.get());
   Descriptor opened(::open(path.c_str(), flags));
-  if (opened.fd < 0) return failed(errno);
+  if (opened.get() < 0) return failed(errno);
   const bool seekable = (flags & O_PATH) == 0 && type == S_IFREG;
-  if (seekable && lseek(opened.fd, static_cast<off_t>(file_.file.f_pos.value()), SEEK_SET) < 0)
+  if (seekable && lseek(opened.get(), static_cast<off_t>(file_.file.f_pos.value()), SEEK_SET) < 0)
     return failed(errno);
-  std::swap(fd_.fd, opened.fd);
+  fd_ = std::move(opened);
   return {true, 0, {}};
 }
 

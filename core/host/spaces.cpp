@@ -22,8 +22,6 @@ namespace ckpt::host {
 
 namespace {
 
-const ProcFs kProc("/proc");
-
 Namespaces namespaces_of_self() {
   const auto ns = [&](const char* name) -> std::uint64_t {
     const auto link = kProc.read_link(std::string("self/ns/") + name);
@@ -98,10 +96,10 @@ std::vector<std::string> mounts_of(const std::string& dir) {
   return out;
 }
 
-class Finder {
+class SpaceFinder {
  public:
-  Finder(const TreeSnapshot& snapshot, const std::vector<ProcessState>& processes,
-         std::vector<Obstacle>& obstacles)
+  SpaceFinder(const TreeSnapshot& snapshot, const std::vector<ProcessState>& processes,
+              std::vector<Obstacle>& obstacles)
       : snapshot_(snapshot), processes_(processes), obstacles_(obstacles) {}
 
   Spaces run() {
@@ -205,7 +203,7 @@ class Finder {
 
 Spaces find_spaces(const TreeSnapshot& snapshot, const std::vector<ProcessState>& processes,
                    std::vector<Obstacle>& obstacles) {
-  return Finder(snapshot, processes, obstacles).run();
+  return SpaceFinder(snapshot, processes, obstacles).run();
 }
 
 }  // namespace ckpt::host

@@ -19,6 +19,10 @@ namespace ckpt::host {
 
 constexpr std::uint64_t kTaskSize = (1ULL << 47) - 4096;  // the end of a process's memory
 
+// Results of calls that only the kernel and tracers see, negated as they stand in a register.
+constexpr std::int64_t kErestartSys = -512, kErestartNoIntr = -513, kErestartNoHand = -514,
+                       kErestartBlock = -516;
+
 struct StubEntry {
   std::int32_t nr = 0;  // of a system call, or a StubOp
   std::uint32_t flags = 0;

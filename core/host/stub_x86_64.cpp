@@ -138,9 +138,6 @@ static_assert(offsetof(StubReport, offset) == 4 && offsetof(StubReport, error) =
 static_assert(SYS_futex == 202 && SYS_rt_sigreturn == 15 && SYS_exit_group == 231);
 
 namespace {
-// errno numbers that only the kernel and tracers see.
-constexpr std::int64_t kErestartSys = -512, kErestartNoIntr = -513, kErestartNoHand = -514,
-                       kErestartBlock = -516;
 constexpr std::uint64_t kCarryToSign = 0xff, kDirection = 0x400, kOverflow = 0x800;
 constexpr std::uint64_t kSyscallLength = 2;  // bytes of the instruction
 }  // namespace

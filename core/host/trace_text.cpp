@@ -31,7 +31,7 @@ std::string name_of(std::int32_t nr) {
   return "syscall_" + std::to_string(nr);
 }
 
-std::string hex(std::uint64_t value) {
+std::string argument(std::uint64_t value) {
   if (value < 4096) return std::to_string(value);
   std::array<char, 16> digits;
   const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value, 16).ptr;
@@ -48,14 +48,14 @@ void trace_call(const FrozenThread& thread, const StubEntry& entry,
   std::string text = name_of(entry.nr) + "(";
   // The last place may hold a result instead of an argument.
   if (entry.flags & kStubResult) last = std::min<std::size_t>(last, 5);
-  for (std::size_t i = 0; i < last; ++i) text += (i > 0 ? ", " : "") + hex(entry.a[i]);
+  for (std::size_t i = 0; i < last; ++i) text += (i > 0 ? ", " : "") + argument(entry.a[i]);
   text += ") = ";
   if (!result)
     text += "?";
   else if (*result < 0 && *result >= -4095)
     text += "-1 errno " + std::to_string(-*result);
   else
-    text += hex(static_cast<std::uint64_t>(*result));
+    text += argument(static_cast<std::uint64_t>(*result));
   thread.trace->add(thread.who, core::TraceKind::call, std::move(text));
 }
 

@@ -45,10 +45,10 @@ std::uint32_t memory_of_message(std::uint32_t type, std::uint32_t size) {
   return static_cast<std::uint32_t>(taken);
 }
 
-class Asker {
+class SocketAsker {
  public:
-  Asker(const UnixDiags& diags, std::set<std::uint64_t> inside,
-        const std::map<std::pair<std::uint64_t, std::uint64_t>, pid_t>& outside)
+  SocketAsker(const UnixDiags& diags, std::set<std::uint64_t> inside,
+              const std::map<std::pair<std::uint64_t, std::uint64_t>, pid_t>& outside)
       : diags_(diags), inside_(std::move(inside)), outside_(outside) {}
 
   UnixSocket ask(const OpenFile& file, const Descriptor& socket) {
@@ -210,7 +210,7 @@ UnixSockets UnixSockets::find(const TreeSnapshot& snapshot,
     return out;
   }
   const auto outside = openers_outside(snapshot);
-  Asker asker(*diags, inside, outside);
+  SocketAsker asker(*diags, inside, outside);
   for (const ProcessState& s : processes) {
     std::optional<Borrower> process;
     for (const FdEntry& fd : s.snapshot->fds) {

@@ -9,8 +9,6 @@
 
 namespace ckpt::sim {
 
-constexpr auto npos = std::string_view::npos;
-
 namespace {
 
 using Kind = LogLine::Kind;

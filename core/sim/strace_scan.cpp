@@ -3,8 +3,6 @@
 
 namespace ckpt::sim {
 
-constexpr auto npos = std::string_view::npos;
-
 void Scanner::step() {
   const char c = text_[at_];
   std::size_t end = npos;

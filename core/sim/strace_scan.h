@@ -7,6 +7,8 @@
 
 namespace ckpt::sim {
 
+constexpr auto npos = std::string_view::npos;
+
 class Scanner {
  public:
   explicit Scanner(std::string_view text, std::size_t at = 0) : text_(text), at_(at) {}

@@ -7,8 +7,6 @@
 
 namespace ckpt::sim {
 
-constexpr auto npos = std::string_view::npos;
-
 namespace {
 
 constexpr std::int32_t kAtFdCwd = -100;  // <fcntl.h>

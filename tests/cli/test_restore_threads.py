@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """ckpt restore of processes with threads and of stopped ones: children's namespaces, dead leaders."""
 import os
+import time
 import unittest
 
 from real import RealCase
@@ -41,6 +42,27 @@ t.join()
 os.kill(inits[0], 9)
 os.wait()
 os._exit(4 if born_elsewhere() else 3)
+"""
+
+# Children of a process that is not in their namespace: its init, and another one.
+OUTSIDE = """
+import ctypes, os, time
+assert ctypes.CDLL(None).unshare(0x20000000) == 0  # CLONE_NEWPID
+children = []
+for _ in range(2):
+    pid = os.fork()
+    if pid == 0:
+        while True:
+            time.sleep(0.1)
+    children.append(pid)
+while not os.path.exists('stop'):
+    with open('out', 'a') as f:
+        print(*children, file=f)
+    time.sleep(0.02)
+for pid in reversed(children):
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+os._exit(3)
 """
 
 
@@ -136,6 +158,21 @@ class Threads(RealCase):
         self.assertEqual(set(self.lines()), {seen})
         self.stop()
         self.assertEqual(r.wait(timeout=30), 9)
+
+    def test_children_of_one_outside(self):
+        """The second child is for us to reap, and its init ends after it: a dump waits for neither."""
+        p = self.start("python3", "-c", OUTSIDE)
+        self.grows()
+        begun = time.monotonic()
+        self.ok("dump", "--pid", p.pid, "-o", "i.ckpt")
+        self.assertLess(time.monotonic() - begun, 20)
+        p.wait(timeout=20)
+        self.until(lambda: not self.session(p.pid))
+        r = self.restore("i.ckpt", "--here")
+        self.grows()
+        self.stop()
+        self.assertEqual(r.wait(timeout=30), 3)
+        self.assertEqual(len(set(self.lines())), 1)
 
     def test_children_of_a_thread(self):
         self.dumped(self.start("python3", "-c", CHILDREN))

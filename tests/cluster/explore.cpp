@@ -156,8 +156,11 @@ Explored explore(const Scenario& scenario, std::uint64_t most) {
       ++result.states;
       if (const std::string wrong = run.check(); !wrong.empty())
         result.wrong = tell(scenario, path, wrong);
-      if (result.states > most) result.wrong = tell(scenario, path, "too many states");
       if (!result.wrong.empty()) break;
+      if (result.states == most) {
+        result.whole = false;
+        return result;
+      }
       const std::vector<std::uint32_t> choices = run.choices(true);
       if (choices.empty()) {
         ++result.ends;

@@ -35,10 +35,11 @@ struct Explored {
   std::set<std::string> expected;  // of a single machine, on which an exit may pause
   std::set<std::string> atomic;    // of a single machine
   std::string wrong;               // the first that was, with the steps to it; empty: nothing
+  bool whole = true;               // there are no states beyond `most`
 };
 
-// Breaks off at the first error, or after `most` states (then `wrong` says so).
-Explored explore(const Scenario& scenario, std::uint64_t most = 2'000'000);
+// Breaks off at the first error, or after `most` states.
+Explored explore(const Scenario& scenario, std::uint64_t most);
 
 // One random run: an error, or nothing.
 std::string run_random(const Scenario& scenario, std::uint64_t seed,

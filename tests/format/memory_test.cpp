@@ -253,7 +253,7 @@ Result<Image> load(const Bytes& stream) {
   return read_image(source);
 }
 
-struct Damage {
+struct MemoryDamage {
   const char* expect;
   std::function<void(LooseRecords&)> edit;
 };
@@ -279,7 +279,7 @@ PageRef& repeat(LooseRecords& r) {
   return *reinterpret_cast<PageRef*>(after(r, R::pgarr, 2).data() + sizeof(PageRef));
 }
 
-const Damage kDamages[] = {
+const MemoryDamage kMemoryDamages[] = {
     {"PLATFORM was expected", [](auto& r) { r.erase(R::platform); }},
     {"vvar_size", [](auto& r) { at<Platform>(r, R::platform).vvar_size = 100; }},
     {"vvar_size", [](auto& r) { at<Platform>(r, R::platform).vvar_size = 1ULL << 40; }},
@@ -469,7 +469,7 @@ TEST_CASE("Every forbidden layout of memory is refused by name", "[format]") {
   const Bytes good = records_of(memory_image);
   REQUIRE(load(good).has_value());
   int line = 0;
-  for (const Damage& damage : kDamages) {
+  for (const MemoryDamage& damage : kMemoryDamages) {
     LooseRecords records(good);
     damage.edit(records);
     CAPTURE(line++, damage.expect);

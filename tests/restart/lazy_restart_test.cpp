@@ -18,7 +18,7 @@ using sim::Task;
 
 namespace {
 
-format::Image image_of(core::Machine& machine, core::Process& root) {
+format::Image checkpointed(core::Machine& machine, core::Process& root) {
   format::MemoryRecords records;
   REQUIRE(core::checkpoint(machine, root, {}, records));
   format::MemoryRecordSource source(records.bytes);
@@ -46,7 +46,7 @@ TEST_CASE("Restart makes every fd pending, to be reopened as it was", "[restart]
   REQUIRE(k.clone(t, {}, &child) > 0);
   k.lseek(*child, 7, 50, 0);  // shared with 0, in both
 
-  const format::Image image = image_of(before, *t->process);
+  const format::Image image = checkpointed(before, *t->process);
   auto plan = restart::make_plan(image);
   REQUIRE(plan.has_value());
   auto done = restart::execute(image, plan.value());

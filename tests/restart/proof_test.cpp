@@ -1,4 +1,4 @@
-// What must be refused: images of no possible machine, and plans that are wrong.
+// What must be proof_refused: images of no possible machine, and plans that are wrong.
 #include <catch2/catch.hpp>
 
 #include "restart/compare.h"
@@ -12,7 +12,7 @@ namespace {
 
 // 100 leads a session; 101 in it, founder of its group, with child 102 and thread 103; 104 leads a
 // session of its own, its child 105 is a zombie, 106 lives in a namespace of its own.
-format::Image sample() {
+format::Image proof_sample() {
   Grown g;
   g.kernel.set_name(*g.root->leader, "sh");
   auto& a = g.child(*g.root->leader, {101});
@@ -37,59 +37,64 @@ std::int32_t ref_of(const format::Image& image, std::int32_t nr) {
 }
 
 template <class Change>
-std::string refused(Change change) {
-  format::Image image = sample();
+std::string proof_refused(Change change) {
+  format::Image image = proof_sample();
   change(image);
   return verdict(image);
 }
 
 }  // namespace
 
-TEST_CASE("An image of no possible machine is refused, with the reason", "[restart]") {
+TEST_CASE("An image of no possible machine is proof_refused, with the reason", "[restart]") {
   using format::Image;
-  CHECK_FALSE(validate(sample()).has_error());
+  CHECK_FALSE(validate(proof_sample()).has_error());
   const auto at = index_of;
-  CHECK_THAT(refused([&](Image& i) { i.tree[at(i, 102)].pgid = ref_of(i, 104); }),
+  CHECK_THAT(proof_refused([&](Image& i) { i.tree[at(i, 102)].pgid = ref_of(i, 104); }),
              Contains("process group 104 lies in sessions 100 and 104"));
-  CHECK_THAT(refused([&](Image& i) { i.tree[at(i, 101)].sid = ref_of(i, 102); }),
+  CHECK_THAT(proof_refused([&](Image& i) { i.tree[at(i, 101)].sid = ref_of(i, 102); }),
              Contains("session"));
-  CHECK_THAT(refused([&](Image& i) { i.tree[at(i, 102)].sid = ref_of(i, 101); }),
+  CHECK_THAT(proof_refused([&](Image& i) { i.tree[at(i, 102)].sid = ref_of(i, 101); }),
              Contains("102 (sh): session 101, whose task is in session 100"));
-  CHECK_THAT(refused([&](Image& i) { i.tree[at(i, 104)].pgid = ref_of(i, 100); }),
+  CHECK_THAT(proof_refused([&](Image& i) { i.tree[at(i, 104)].pgid = ref_of(i, 100); }),
              Contains("leads its session, but is in process group 100"));
-  CHECK_THAT(refused([&](Image& i) { i.tree[at(i, 102)].pid = ref_of(i, 101); }),
+  CHECK_THAT(proof_refused([&](Image& i) { i.tree[at(i, 102)].pid = ref_of(i, 101); }),
              Contains("is that of an earlier task too"));
-  CHECK_THAT(refused([&](Image& i) { i.tree[at(i, 102)].pid = 999; }), Contains("no pid object"));
-  CHECK_THAT(refused([&](Image& i) { i.tree[at(i, 102)].ppid = ref_of(i, 104); }),
+  CHECK_THAT(proof_refused([&](Image& i) { i.tree[at(i, 102)].pid = 999; }),
+             Contains("no pid object"));
+  CHECK_THAT(proof_refused([&](Image& i) { i.tree[at(i, 102)].ppid = ref_of(i, 104); }),
              Contains("parent"));
-  CHECK_THAT(refused([&](Image& i) { std::swap(i.tree[at(i, 101)], i.tree[at(i, 102)]); }),
+  CHECK_THAT(proof_refused([&](Image& i) { std::swap(i.tree[at(i, 101)], i.tree[at(i, 102)]); }),
              Contains("earlier"));
-  CHECK_THAT(refused([&](Image& i) { i.tree[at(i, 103)].pgid = ref_of(i, 100); }),
+  CHECK_THAT(proof_refused([&](Image& i) { i.tree[at(i, 103)].pgid = ref_of(i, 100); }),
              Contains("thread"));
-  CHECK_THAT(refused([&](Image& i) { i.tree[at(i, 106)].depth = 0; }), Contains("depth"));
-  CHECK_THAT(refused([&](Image& i) { i.tree[at(i, 102)].tgid = ref_of(i, 101); }),
+  CHECK_THAT(proof_refused([&](Image& i) { i.tree[at(i, 106)].depth = 0; }), Contains("depth"));
+  CHECK_THAT(proof_refused([&](Image& i) { i.tree[at(i, 102)].tgid = ref_of(i, 101); }),
              Contains("thread"));
-  CHECK_THAT(refused([&](Image& i) { i.tasks[at(i, 104)].exit_state = format::kExitZombie; }),
+  CHECK_THAT(proof_refused([&](Image& i) { i.tasks[at(i, 104)].exit_state = format::kExitZombie; }),
              Contains("is a zombie"));
-  CHECK_THAT(refused([&](Image& i) { i.tasks[at(i, 102)].exit_code = 9; }), Contains("exit code"));
-  CHECK_THAT(refused([&](Image& i) { i.tasks[at(i, 102)].state = 77; }), Contains("state 77"));
-  CHECK_THAT(refused([&](Image& i) { i.kin[at(i, 102)].subreaper = 3; }), Contains("TASK_KIN"));
-  CHECK_THAT(refused([&](Image& i) { i.kin[at(i, 102)].child_ns = 1; }), Contains("no namespace"));
-  CHECK_THAT(refused([&](Image& i) { i.header.mode = format::kModeContainer; }),
+  CHECK_THAT(proof_refused([&](Image& i) { i.tasks[at(i, 102)].exit_code = 9; }),
+             Contains("exit code"));
+  CHECK_THAT(proof_refused([&](Image& i) { i.tasks[at(i, 102)].state = 77; }),
+             Contains("state 77"));
+  CHECK_THAT(proof_refused([&](Image& i) { i.kin[at(i, 102)].subreaper = 3; }),
+             Contains("TASK_KIN"));
+  CHECK_THAT(proof_refused([&](Image& i) { i.kin[at(i, 102)].child_ns = 1; }),
+             Contains("no namespace"));
+  CHECK_THAT(proof_refused([&](Image& i) { i.header.mode = format::kModeContainer; }),
              Contains("number 1"));
-  CHECK_THAT(refused([&](Image& i) { i.namespaces[1].state = format::kNsEmpty; }),
+  CHECK_THAT(proof_refused([&](Image& i) { i.namespaces[1].state = format::kNsEmpty; }),
              Contains("is empty, but has tasks"));
-  CHECK_THAT(refused([&](Image& i) { i.namespaces[1].parent = i.namespaces[1].objref; }),
+  CHECK_THAT(proof_refused([&](Image& i) { i.namespaces[1].parent = i.namespaces[1].objref; }),
              Contains("no earlier namespace"));
-  CHECK_THAT(refused([&](Image& i) { i.objs[at(i, 102)].files_objref = 4711; }),
+  CHECK_THAT(proof_refused([&](Image& i) { i.objs[at(i, 102)].files_objref = 4711; }),
              Contains("no fd table"));
-  CHECK_THAT(refused([](Image& i) {
+  CHECK_THAT(proof_refused([](Image& i) {
                const std::int32_t twice[] = {102};
                i.pids.add(twice);
                i.pid_ns.push_back(0);
              }),
              Contains("given twice"));
-  CHECK_THAT(refused([](Image& i) {
+  CHECK_THAT(proof_refused([](Image& i) {
                const std::int32_t nobody[] = {200};
                i.pids.add(nobody);
                i.pid_ns.push_back(0);
@@ -126,7 +131,7 @@ TEST_CASE("An empty namespace is for the children of one thread, its maker's", "
 
 TEST_CASE("Two ids from outside cannot both be the restorer's", "[restart][LC-6]") {
   const bool groups = GENERATE(false, true);
-  format::Image image = sample();
+  format::Image image = proof_sample();
   const auto set = [&](std::int32_t nr, std::int32_t ref) {
     format::TreeEntry& e = image.tree[index_of(image, nr)];
     (groups ? e.pgid : e.sid) = ref;
@@ -206,8 +211,8 @@ TEST_CASE("An exit signal that only execve explains takes a step of its own", "[
 
 TEST_CASE("compare names what differs", "[restart]") {
   const auto text = [](auto change) {
-    const format::Image a = sample();
-    format::Image b = sample();
+    const format::Image a = proof_sample();
+    format::Image b = proof_sample();
     change(b);
     std::string all;
     for (const Difference& d : compare(a, b)) all += d.text() + "\n";

@@ -18,8 +18,6 @@ using ckpt::core::Ref;
 
 namespace {
 
-constexpr std::uint32_t kReadWrite = 2, kCloexec = 02000000;
-
 // A file whose answers the test gives.
 struct Told : FileServer {
   explicit Told(ckpt::core::FileDomain& domain)

@@ -6,9 +6,6 @@
 using namespace ckpt::sim;
 
 namespace {
-constexpr std::uint32_t kReadWrite = 2, kAppend = 02000, kTrunc = 01000, kCreate = 0100,
-                        kCloexec = 02000000, kPath = 010000000;
-
 struct Files : World {
   Task& t = fork(nullptr, {100});
   ckpt::core::File& file(int fd) { return *t.process->files->find(fd)->file; }

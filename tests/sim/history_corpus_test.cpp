@@ -20,11 +20,6 @@ std::vector<std::filesystem::path> files_in(const std::string& folder) {
   return files;
 }
 
-std::string slurp(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
 // An error that is one of the log, not of the place where it is cut.
 bool is_error(const Result<History>& r) {
   return r.has_error() && r.error().message().find("no process appears") == std::string::npos;

@@ -7,16 +7,13 @@ using namespace ckpt;
 using namespace ckpt::sim;
 
 namespace {
-const std::string kStart = "100 execve(\"/bin/sh\", [\"sh\"], 0x1 /* 1 var */) = 0\n";
-
 std::string fds_of(const std::string& text, core::Nr nr = 100) {
   auto r = replay_text(kStart + text);
   return r.has_error() ? "error: " + r.error().message() : fds(r.value(), nr);
 }
 
-std::uint64_t error_line(const std::string& text) {
-  auto r = replay_text(kStart + text);
-  return r.has_error() ? r.error().line.value_or(0) : 0;
+std::uint64_t error_in(const std::string& text) {
+  return error_line(kStart + text);
 }
 }  // namespace
 
@@ -56,20 +53,20 @@ TEST_CASE("An fd from before line 1 is opaque, counted, and one file in all who 
 TEST_CASE("Fds that contradict what is known", "[sim]") {
   const std::string all = "100 brk(NULL) = 0x1\n";  // a log of all calls
   const std::string open = "100 open(\"/a\", O_RDONLY) = 3\n";
-  CHECK(error_line(all + open + open) == 4);
-  CHECK(error_line(all + open + "100 close(3) = -1 EBADF (Bad file descriptor)\n") == 4);
-  CHECK(error_line(all + open + "100 dup2(3, 5) = 6\n") == 4);
-  CHECK(error_line(open + open) == 0);  // close may have been filtered out
+  CHECK(error_in(all + open + open) == 4);
+  CHECK(error_in(all + open + "100 close(3) = -1 EBADF (Bad file descriptor)\n") == 4);
+  CHECK(error_in(all + open + "100 dup2(3, 5) = 6\n") == 4);
+  CHECK(error_in(open + open) == 0);  // close may have been filtered out
   // A thread that shares the table is just closing it.
   const std::string thread =
       "100 clone(child_stack=0x1, flags=CLONE_VM|CLONE_FS|CLONE_FILES|"
       "CLONE_SIGHAND|CLONE_THREAD) = 101\n";
-  CHECK(error_line(all + open + thread + "101 close(3 <unfinished ...>\n" + open +
-                   "101 <... close resumed>) = 0\n") == 0);
-  CHECK(error_line(all + thread +
-                   "101 open(\"/b\", O_RDONLY <unfinished ...>\n"
-                   "100 open(\"/c\", O_RDONLY) = 4\n"
-                   "101 <... open resumed>) = 3\n") == 0);
+  CHECK(error_in(all + open + thread + "101 close(3 <unfinished ...>\n" + open +
+                 "101 <... close resumed>) = 0\n") == 0);
+  CHECK(error_in(all + thread +
+                 "101 open(\"/b\", O_RDONLY <unfinished ...>\n"
+                 "100 open(\"/c\", O_RDONLY) = 4\n"
+                 "101 <... open resumed>) = 3\n") == 0);
 }
 
 TEST_CASE("Namespaces with --pidns-translation, and without where it is certain", "[sim][LC-11]") {

@@ -21,15 +21,10 @@ using namespace ckpt::sim;
 
 namespace {
 
-std::string slurp(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
 // A program under strace, with its own session, and without more fds than the usual three.
-class Traced {
+class Straced {
  public:
-  explicit Traced(const std::vector<std::string>& command) {
+  explicit Straced(const std::vector<std::string>& command) {
     char name[] = "/tmp/ckpt-history-XXXXXX";
     const int fd = mkstemp(name);
     if (fd >= 0) close(fd);
@@ -48,7 +43,7 @@ class Traced {
     execvp(argv[0], argv.data());
     _exit(127);
   }
-  ~Traced() {
+  ~Straced() {
     // Tracees first: strace ends with them.
     auto history = replay_text(slurp(log_));
     if (history.has_value())
@@ -60,8 +55,8 @@ class Traced {
     waitpid(pid_, nullptr, 0);
     unlink(log_.c_str());
   }
-  Traced(const Traced&) = delete;
-  Traced& operator=(const Traced&) = delete;
+  Straced(const Straced&) = delete;
+  Straced& operator=(const Straced&) = delete;
 
   // Waits until the log has not grown for a while; false: strace does not work here.
   bool settle() {
@@ -156,7 +151,7 @@ void compare(const History& history) {
 }
 
 bool run_and_compare(const std::vector<std::string>& command, std::size_t processes) {
-  Traced traced(command);
+  Straced traced(command);
   if (!traced.settle()) {
     WARN("skipped: strace cannot run here");
     return false;

@@ -26,11 +26,6 @@ std::string sibling(int nr, int outer) {
          std::to_string(outer) + " in strace's PID NS */\n";
 }
 
-std::string tree_of(const std::string& text) {
-  auto r = replay_text(text);
-  return r.has_error() ? "error: " + r.error().message() : tree(r.value());
-}
-
 std::string hint_of(const std::string& text) {
   auto r = replay_text(text);
   return r.has_error() ? r.error().hint : "no error";

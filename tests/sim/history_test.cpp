@@ -6,23 +6,6 @@
 using namespace ckpt;
 using namespace ckpt::sim;
 
-namespace {
-const std::string kStart = "100 execve(\"/bin/sh\", [\"sh\"], 0x1 /* 1 var */) = 0\n";
-
-std::string tree_of(const std::string& text, std::optional<std::uint64_t> at = std::nullopt) {
-  auto r = replay_text(text, at);
-  return r.has_error() ? "error: " + r.error().message() : tree(r.value());
-}
-
-std::uint64_t error_line(const std::string& text) {
-  auto r = replay_text(text);
-  if (!r.has_error()) return 0;
-  INFO(r.error().message());
-  CHECK(r.error().kind == ErrorKind::cannot);
-  return r.error().line.value_or(0);
-}
-}  // namespace
-
 TEST_CASE("A log's first process is the root, with a group and a session from outside", "[sim]") {
   CHECK(tree_of(kStart) == "100 pgrp=? sid=? sh\n");
   CHECK(tree_of(kStart + "100 getpgrp() = 90\n100 getsid(0) = 80\n") == "100 pgrp=90 sid=80 sh\n");

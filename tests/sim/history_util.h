@@ -1,12 +1,20 @@
 // Histories in tests: text in, and a tree as text out.
 #pragma once
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <sstream>
 #include <string>
 
 #include "core/sim/history.h"
 
 namespace ckpt::sim {
+
+inline std::string slurp(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
 
 inline Result<History> replay_text(const std::string& text,
                                    std::optional<std::uint64_t> at = std::nullopt) {
@@ -52,5 +60,20 @@ inline std::string fds(const History& history, core::Nr nr) {
   }
   return out;
 }
+
+// tree() of what a log leaves, or of what it had made by line `at`.
+inline std::string tree_of(const std::string& text,
+                           std::optional<std::uint64_t> at = std::nullopt) {
+  auto r = replay_text(text, at);
+  return r.has_error() ? "error: " + r.error().message() : tree(r.value());
+}
+
+// The line that a log's error names; 0 if there is none.
+inline std::uint64_t error_line(const std::string& text) {
+  auto r = replay_text(text);
+  return r.has_error() ? r.error().line.value_or(0) : 0;
+}
+
+inline const std::string kStart = "100 execve(\"/bin/sh\", [\"sh\"], 0x1 /* 1 var */) = 0\n";
 
 }  // namespace ckpt::sim

@@ -17,8 +17,6 @@ using ckpt::core::Ref;
 
 namespace {
 
-constexpr std::uint32_t kReadWrite = 2, kAppend = 02000, kCreate = 0100, kCloexec = 02000000;
-
 struct Lazy : World {
   Task& t = fork(nullptr, {100});
   ckpt::core::FileCounts& counts = machine.files().counts;

@@ -7,8 +7,7 @@ using namespace ckpt;
 using namespace ckpt::sim;
 
 namespace {
-constexpr std::uint32_t kWrite = 1, kReadWrite = 2, kCreate = 0100, kNonblock = 04000,
-                        kPath = 010000000;
+constexpr std::uint32_t kWrite = 1, kNonblock = 04000;
 
 struct Locks : World {
   Locks() { CKPT_ASSERT(kernel.open(t, {"/f", kReadWrite | kCreate}) == 0); }

@@ -7,8 +7,6 @@ using namespace ckpt;
 using namespace ckpt::sim;
 
 namespace {
-constexpr std::uint32_t kReadWrite = 2, kCreate = 0100, kExcl = 0200, kDirectory = 0200000,
-                        kNoFollow = 0400000, kTmpfile = 020200000;
 
 // A process in an empty directory /w.
 struct Names : World {

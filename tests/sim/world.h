@@ -9,6 +9,11 @@
 
 namespace ckpt::sim {
 
+// Flags of open(2) on x86-64.
+constexpr std::uint32_t kReadWrite = 2, kCreate = 0100, kExcl = 0200, kTrunc = 01000,
+                        kAppend = 02000, kDirectory = 0200000, kNoFollow = 0400000,
+                        kCloexec = 02000000, kPath = 010000000, kTmpfile = 020200000;
+
 struct World {
   Machine machine;
   Kernel kernel{machine};

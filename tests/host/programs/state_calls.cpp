@@ -193,38 +193,40 @@ Check in_futex() {
   });
 }
 
-// Until an instant, which comes while the processes are an image or soon afterwards.
-Check in_futex_until() {
-  static int word = 0;
-  const double end = seconds_of(CLOCK_MONOTONIC) + 2;
+// A process in a call until an instant that comes while the processes are an image, or soon before
+// or afterwards. It stays when the call is over, since nobody knows when that is.
+Check due(const std::function<void(const timespec&)>& call) {
+  const timespec until{static_cast<time_t>(seconds_of(CLOCK_MONOTONIC)) + 2, 0};
+  const Pipe leave;
   const pid_t pid = fork();
   if (pid == 0) {
-    const timespec until{static_cast<time_t>(end), 0};
-    const long r = syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, 0, &until, nullptr, ~0U);
-    check(r == -1 && errno == ETIMEDOUT, "futex");
-    check(seconds_of(CLOCK_MONOTONIC) >= static_cast<double>(until.tv_sec), "too early");
+    close(leave.ends[1]);
+    call(until);
+    const double late = seconds_of(CLOCK_MONOTONIC) - static_cast<double>(until.tv_sec);
+    check(late >= 0 && late < 60, "too early, or too late");
+    char c = 0;
+    check(read(leave.ends[0], &c, 1) == 0, "read");
     std::_Exit(0);
   }
-  return [pid] {
+  return [=] {
+    close(leave.ends[1]);
     int status = 0;
     check(waitpid(pid, &status, 0) == pid && status == 0, "the call's end");
   };
 }
 
+Check in_futex_until() {
+  return due([](const timespec& until) {
+    int word = 0;
+    const long r = syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, 0, &until, nullptr, ~0U);
+    check(r == -1 && errno == ETIMEDOUT, "futex");
+  });
+}
+
 Check in_clock_nanosleep() {
-  const double end = seconds_of(CLOCK_MONOTONIC) + 2;
-  const pid_t pid = fork();
-  if (pid == 0) {
-    const timespec until{static_cast<time_t>(end), 0};
+  return due([](const timespec& until) {
     check(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr) == 0, "clock_nanosleep");
-    const double late = seconds_of(CLOCK_MONOTONIC) - static_cast<double>(until.tv_sec);
-    check(late >= 0 && late < 60, "too early, or too late");
-    std::_Exit(0);
-  }
-  return [pid] {
-    int status = 0;
-    check(waitpid(pid, &status, 0) == pid && status == 0, "the call's end");
-  };
+  });
 }
 
 Check in_read_of_timerfd() {
