@@ -19,7 +19,7 @@ namespace ckpt::cli {
 
 namespace {
 
-constexpr int kRounds = 1000;              // of looking and stopping
+constexpr int kRounds = 1000;                  // of looking and stopping
 constexpr long kLookAgain = 5 * 1000 * 1000L;  // nanoseconds between two
 
 Error cannot_stop(pid_t pid, const std::string& comm, const std::string& why,
