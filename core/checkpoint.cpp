@@ -106,6 +106,7 @@ std::optional<Error> Checkpoint::foreign(const Task& task, Pid& pid, const char*
 Status Checkpoint::collect() {
   changes_ = machine_.changes();
   find_tree();
+  if (const auto refusal = traced()) return *refusal;
 
   // The mode, and whether the root task's group and session are its own or inherited (LC-6, LC-7).
   std::optional<Error> obstacle;

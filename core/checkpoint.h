@@ -62,8 +62,8 @@ class Checkpoint {
 
   // Walks, decides the mode, gives the objrefs of pids and namespaces. Error EBUSY if a container
   // was asked for and an id is from outside (LC-6), naming the task and the id; EINVAL if the root
-  // is not a namespace's init then. EBUSY if the processes are to end and there is a hazard
-  // (LC-15).
+  // is not a namespace's init then. EBUSY if one of the tree is traced, or traces, by ptrace(2), or
+  // if the processes are to end and there is a hazard (LC-15).
   Status collect();
   // After collect(): HEADER to TAIL. EBUSY if the tree has changed since; else the sink's error.
   Status write(format::RecordSink& out);
@@ -99,6 +99,7 @@ class Checkpoint {
   [[nodiscard]] std::int32_t group_ref(Pid& pid, const Pid& of_root, bool root_inherits) const;
   [[nodiscard]] format::TreeEntry entry(const Task& task) const;
   void collect_namespaces();
+  [[nodiscard]] std::optional<Error> traced() const;
   void find_strays();
   void find_adrift();
   std::int32_t add_namespace(PidNs& ns);

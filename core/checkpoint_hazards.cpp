@@ -1,10 +1,25 @@
-// What of a tree hangs together with processes outside of it by pid namespaces (LC-15). A namespace
+// What keeps a tree from being checkpointed: ptrace; and what of it hangs together with processes
+// outside of it by pid namespaces (LC-15). A namespace
 // ends with its init: all its members are killed, and nobody can be born in it any more.
 #include <algorithm>
 
 #include "core/checkpoint.h"
 
 namespace ckpt::core {
+
+// Who traces whom is not in an image, and would be lost: ptrace(2) within the tree, or into it, or
+// out of it.
+std::optional<Error> Checkpoint::traced() const {
+  for (const Task* t : machine_.ptraced()) {
+    const Process* tracer = t->ptrace.tracer->process;
+    if (!in_tree(*t->process) && !(tracer && in_tree(*tracer))) continue;
+    return cannot("cannot checkpoint",
+                  describe(*t) + " is traced by " +
+                      (tracer ? describe(*tracer->leader) : to_string(*t->ptrace.tracer)),
+                  "let the tracer detach first (PTRACE_DETACH)", EBUSY);
+  }
+  return {};
+}
 
 // Members that are not in the tree, while the init is. (A zombie is dead already.)
 void Checkpoint::find_strays() {

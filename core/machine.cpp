@@ -93,6 +93,7 @@ void Machine::remove_thread(Task& thread) {
   ++changes_;
   Process& process = *thread.process;
   CKPT_ASSERT(process.leader != &thread);
+  set_tracer(thread, nullptr);
   process.threads.erase(process.threads.iterator_to(thread));
   requests_.lwp_ended({thread.pid->nr_at(0), thread.life});
   const Ref<Pid> pid = thread.pid;
@@ -102,16 +103,35 @@ void Machine::remove_thread(Task& thread) {
   drop_if_unused(*pid);
 }
 
-void Machine::make_zombie(Process& process, std::uint32_t exit_code) {
+void Machine::set_tracer(Task& task, const Ref<Pid>& tracer) {
+  if (task.ptrace.tracer == tracer) return;
   ++changes_;
+  if (task.ptrace.tracer) ptraced_.erase(std::find(ptraced_.begin(), ptraced_.end(), &task));
+  if (tracer) ptraced_.push_back(&task);
+  if (!tracer) task.ptrace = {};
+  task.ptrace.tracer = tracer;
+}
+
+void Machine::make_zombie(Process& process, std::uint32_t exit_code) {
   CKPT_ASSERT(!process.zombie);
   while (&process.threads.back() != process.leader) remove_thread(process.threads.back());
-  requests_.process_ended({process.tgid->nr_at(0), process.life});
-  process.leader->exited = true;
-  process.leader->child_ns = nullptr;
+  end_threads(process);
   process.zombie = true;
-  process.stopped = false;
   process.exit_code = exit_code;
+}
+
+void Machine::end_threads(Process& process) {
+  ++changes_;
+  for (auto it = process.threads.begin(); it != process.threads.end();) {
+    Task& thread = *it++;
+    if (&thread != process.leader && !thread.ptrace.tracer) remove_thread(thread);
+  }
+  requests_.process_ended({process.tgid->nr_at(0), process.life});
+  for (Task& thread : process.threads) {
+    thread.exited = true;
+    thread.child_ns = nullptr;
+  }
+  process.stopped = false;
   // Nobody shall see it closing its files.
   if (process.client) fd_server_->retire(process.tgid->nr_at(0));
   process.client = nullptr;
@@ -124,6 +144,7 @@ void Machine::release(Process& process) {
   CKPT_ASSERT(process.zombie && process.children.empty() &&
               &process.threads.back() == process.leader);
   const Ref<Pid> tgid = process.tgid, pgrp = process.pgrp, session = process.session;
+  set_tracer(*process.leader, nullptr);
   if (fd_server_) fd_server_->forget(tgid->nr_at(0));
   process.parent->children.erase(process.parent->children.iterator_to(process));
   process.threads.clear();
@@ -160,6 +181,7 @@ void Machine::take_over_leader(Task& thread) {
     remove_thread(last);
   }
   if (old == &thread) return;
+  set_tracer(*old, nullptr);
   requests_.lwp_ended({process.tgid->nr_at(0), old->life});
   const Ref<Pid> former = thread.pid;
   thread.pid = process.tgid;

@@ -60,6 +60,9 @@ class Machine {
   Task& add_thread(Process& process, const Ref<Pid>& pid);
   // A thread that is not the leader has exited: it is gone at once.
   void remove_thread(Task& thread);
+  // All threads have exited: but for the leader and those that are traced they are gone, files and
+  // fs let go.
+  void end_threads(Process& process);
   // All threads but the leader are gone, files and fs let go. Children stay where they are.
   void make_zombie(Process& process, std::uint32_t exit_code);
   // Reaped: a zombie without children is gone; its ids stay while others use them.
@@ -67,6 +70,12 @@ class Machine {
   // exec by a thread that is not the leader: it takes over the leader's pid; the other threads,
   // the old leader among them, are gone (execve(2)).
   void take_over_leader(Task& thread);
+
+  // ptrace(2): the thread group that traces the LWP from now on; null: nobody, and nothing of it is
+  // left.
+  void set_tracer(Task& task, const Ref<Pid>& tracer);
+  // All LWPs that are traced, in the order in which it began.
+  [[nodiscard]] const std::vector<Task*>& ptraced() const { return ptraced_; }
 
   void set_pgrp(Process& process, const Ref<Pid>& pgrp);
   void set_session(Process& process, const Ref<Pid>& session);
@@ -128,6 +137,7 @@ class Machine {
   std::vector<Ref<Pid>> outside_;
   std::unique_ptr<Process> world_;
   std::vector<Process*> all_;
+  std::vector<Task*> ptraced_;
   std::vector<std::string> nodes_;
   std::size_t tasks_ = 0;
   std::uint64_t changes_ = 0;

@@ -10,6 +10,10 @@ void Task::set_name(std::string_view name) {
   std::copy(name.begin(), name.end(), comm.begin());
 }
 
+bool Task::is_stopped() const {
+  return ptrace.tracer ? ptrace.stop != PtraceStop::none : process->stopped;
+}
+
 Task* Process::living_thread() {
   for (Task& thread : threads)
     if (!thread.exited) return &thread;

@@ -21,13 +21,31 @@ enum class Tri : std::uint8_t { no, yes, unknown };
 using ThreadHook =
     boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>>;
 
+// What ptrace(2) has made of an LWP (core/sim/ptrace.cpp). Not saved: a checkpoint refuses an LWP
+// that is traced.
+enum class PtraceStop : std::uint8_t {
+  none,
+  signal,  // signal-delivery-stop: the signal that the tracer gives as it ends acts
+  trap     // group-stop, PTRACE_EVENT_STOP: the tracer's signal is passed over
+};
+struct Ptrace {
+  Ref<Pid> tracer;  // its thread group; null: nobody. Changed by Machine alone
+  bool seized = false, exit_kill = false;
+  PtraceStop stop = PtraceStop::none;
+  std::uint8_t pending = 0;     // what the next stop is for, bits of core/sim/ptrace.cpp
+  std::uint32_t code = 0;       // of a stop that wait has not yet told of: signal | event << 8
+  std::uint32_t exit_code = 0;  // of a thread that has exited before its process
+  friend bool operator==(const Ptrace&, const Ptrace&) = default;
+};
+
 class Task : public ThreadHook {
  public:
   Ref<Pid> pid;  // changed by clone; exec by a non-leader
   Process* process = nullptr;
   Ref<PidNs> child_ns;  // pid_for_children if it differs from the active one; else null. Saved
   std::array<char, format::kCommLen> comm{};  // NUL-padded. Changed by exec, prctl; saved
-  bool exited = false;     // a leader that waits for its threads, or any thread of a zombie. Saved
+  bool exited = false;  // a leader that waits for its threads, a traced thread that waits for its
+                        // tracer, or any thread of a zombie. Saved
   std::uint32_t life = 0;  // of all LWPs of the machine: see LwpId. Set by Machine alone. Not saved
 
   [[nodiscard]] std::string_view name() const {
@@ -35,6 +53,9 @@ class Task : public ThreadHook {
             comm.back() == '\0' ? std::char_traits<char>::length(comm.data()) : comm.size()};
   }
   void set_name(std::string_view name);  // cut to 15 bytes, as the kernel does
+  // By a group stop; a traced one, by a ptrace-stop, which its tracer alone ends.
+  [[nodiscard]] bool is_stopped() const;
+  Ptrace ptrace;
 };
 
 // What a walk over the tree touches, side by side.
@@ -65,8 +86,10 @@ class Process : public TreeNode, public GroupHook, public SessionHook {
   bool nocldwait = false;         // ignores_sigchld by SA_NOCLDWAIT alone: exec ends it. Not saved
   bool exiting = false;           // a namespace's init that is dying. Saved
   // The next three: in a cluster (core/sim/cluster/README.md), else 0. Changed by its nodes.
-  bool remote = false;        // PF_REMOTE: stands or acts for one that executes elsewhere
-  std::uint8_t leaving = 0;   // PF_EXITING: 1 passes its children on, 2 has left its group
+  bool remote = false;  // PF_REMOTE: stands or acts for one that executes elsewhere
+  // PF_EXITING: 1 passes its children on, 2 has left its group. On one machine 2 alone: all threads
+  // have exited, and it is a zombie as soon as the tracers of some have waited for them.
+  std::uint8_t leaving = 0;
   std::uint16_t node = 0;     // where it executes: of Machine::nodes(). Saved
   std::uint32_t hangups = 0;  // SIGHUPs that it got as its group was orphaned. Not saved
   bool execed =

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cerrno>
+#include <cstdint>
 
 namespace ckpt::core {
 class Pid;
@@ -43,9 +44,23 @@ class ClusterHooks {
   virtual long is_orphan_pgrp(core::Process& /*process*/, core::Process* /*former_parent*/) {
     return -EINVAL;
   }
-  // --- wait.cpp. `child` is remote, and has something to tell as far as is known here: 1 if it
-  // has told it (*result but for the number), where it executes.
-  virtual long wait_remote(core::Task& /*caller*/, core::Process& /*child*/, unsigned /*options*/,
+  // --- ptrace.cpp. A sleep lock on the LWP's process, so that nobody else links or unlinks it
+  // meanwhile: 0; -EAGAIN: another has it, and the call or scan is made again from its beginning.
+  virtual long ptrace_lock(core::Task& /*tracee*/) { return 0; }
+  virtual void ptrace_unlock(core::Pid& /*process*/) {}
+  // Nobody traces it any more, which its former parent is told if it is elsewhere: -EAGAIN if the
+  // lock was let go of for that, and a scan starts over.
+  virtual long ptrace_unlink(core::Pid& /*tracee*/, core::Pid& /*former_parent*/) { return 0; }
+  // `child` is remote: it is done there, by a server process with the caller's identity.
+  virtual long rmt_ptrace(core::Task& /*caller*/, core::Task& /*child*/, long /*request*/,
+                          std::uint64_t /*data*/) {
+    return 0;
+  }
+  // `tracee` has stopped or ended, or ends by exec, and its tracer is told.
+  virtual long notify_tracer(core::Task& /*tracee*/) { return 0; }
+  // --- wait.cpp. `child`, or an LWP that the caller traces, is remote, and has something to tell
+  // as far as is known here: 1 if it has told it (*result but for the number), where it executes.
+  virtual long wait_remote(core::Task& /*caller*/, core::Task& /*child*/, unsigned /*options*/,
                            WaitResult* /*result*/) {
     return 0;
   }

@@ -11,6 +11,16 @@ using core::Pid;
 using core::Ref;
 using core::Tri;
 
+namespace {
+
+void end_ptrace_stop(Task& task) {
+  task.ptrace.stop = core::PtraceStop::none;
+  task.ptrace.code = 0;
+  task.ptrace.pending = 0;
+}
+
+}  // namespace
+
 Kernel::Kernel(Machine& machine) : m_(machine) {
   core::for_each_process(m_.world(), [&](Process& p) {
     stopped_ += p.stopped ? 1 : 0;
@@ -21,14 +31,12 @@ Kernel::Kernel(Machine& machine) : m_(machine) {
 void Kernel::exit(Task& caller, std::uint32_t status) {
   Process& p = *caller.process;
   if (caller.exited || p.exiting) return;
-  // Only the leader can be dead among those on the list, so this looks at three at most.
+  // Only the leader and traced threads can be dead among those on the list.
   for (const Task& other : p.threads) {
     if (&other == &caller || other.exited) continue;
     note_end(m_, caller, status);
-    if (p.leader == &caller) {
-      m_.requests().lwp_ended({caller.pid->nr_at(0), caller.life});
-      caller.exited = true;
-      caller.child_ns = nullptr;
+    if (p.leader == &caller || caller.ptrace.tracer) {
+      end_thread(caller, status);
     } else {
       m_.remove_thread(caller);
       pids_freed();
@@ -38,12 +46,23 @@ void Kernel::exit(Task& caller, std::uint32_t status) {
   die(p, status);
 }
 
+// A thread exits before its process, and stays: the leader, or a zombie until its tracer has
+// waited.
+void Kernel::end_thread(Task& thread, std::uint32_t status) {
+  m_.requests().lwp_ended({thread.pid->nr_at(0), thread.life});
+  thread.exited = true;
+  thread.child_ns = nullptr;
+  end_ptrace_stop(thread);
+  thread.ptrace.exit_code = status;
+  if (hooks && thread.ptrace.tracer) hooks->notify_tracer(thread);
+}
+
 void Kernel::exit_group(Task& caller, std::uint32_t status) {
   die(*caller.process, status);
 }
 
 void Kernel::reap_by_world(Process& child) {
-  if (child.parent == &m_.world() && child.zombie) reap(child);
+  if (child.parent == &m_.world() && child.zombie && !child.leader->ptrace.tracer) reap(child);
 }
 
 // All threads of a process exit.
@@ -54,20 +73,39 @@ void Kernel::die(Process& p, std::uint32_t status) {
   p.stopped = p.continued = false;
   p.stop_signal = 0;
   p.exit_code = status;
+  for (Task& thread : p.threads) end_ptrace_stop(thread);
   if (p.ns()->init == &p)
     zap_pid_ns(*p.ns());
   else if (!hooks || !hooks->exit_begins(p))
     complete_exit(p);
 }
 
-// It is a zombie before its parent is told: a remote one may wait for it at once.
+// It is no zombie before the tracers of its threads have waited for them.
 bool Kernel::complete_exit(Process& p) {
-  if (!leave_children(p)) return false;
+  if (exit_ptrace(p) != 0 || !leave_children(p)) return false;
   if (check_orphaned_group(p, nullptr) == -EAGAIN) return false;
-  m_.make_zombie(p, p.exit_code);
-  notify_parent(p);
+  m_.end_threads(p);
+  if (p.single_threaded()) {
+    become_zombie(p);
+    return true;
+  }
+  p.leaving = 2;
+  if (hooks)
+    for (Task& thread : p.threads)
+      if (&thread != p.leader) hooks->notify_tracer(thread);
   pids_freed();
   return true;
+}
+
+// It is a zombie before its parent is told: a remote one may wait for it at once. Its tracer is the
+// only one to see it, if it has one.
+void Kernel::become_zombie(Process& p) {
+  m_.make_zombie(p, p.exit_code);
+  if (!p.leader->ptrace.tracer)
+    notify_parent(p);
+  else if (hooks)
+    hooks->notify_tracer(*p.leader);
+  pids_freed();
 }
 
 // Who adopts the children of a process that dies: the nearest subreaper above, as long as the way
@@ -98,7 +136,7 @@ void Kernel::reparent_local_children(Process& father, Process& reaper) {
     child.exit_signal = kSigChld;
     child.reaped_outside = &reaper == &m_.world();
     const bool unlocked = check_orphaned_group(child, &father) == -EREMOTE;
-    if (child.zombie) notify_parent(child);
+    if (child.zombie && !child.leader->ptrace.tracer) notify_parent(child);
     if (unlocked) it = father.children.begin();
   }
 }
@@ -128,7 +166,14 @@ void Kernel::zap_pid_ns(PidNs& ns) {
   settling_ = true;  // not while we are at it
   ns.state = format::kNsExiting;
   init.exiting = true;
-  while (&init.threads.back() != init.leader) m_.remove_thread(init.threads.back());
+  exit_ptrace(init);
+  for (auto it = ++init.threads.begin(); it != init.threads.end();) {
+    Task& thread = *it++;
+    if (!thread.ptrace.tracer)
+      m_.remove_thread(thread);
+    else if (!thread.exited)
+      end_thread(thread, init.exit_code);
+  }
   init.leader->exited = false;
   init.leader->child_ns = nullptr;
   init.files = nullptr;
@@ -153,7 +198,7 @@ void Kernel::zap_pid_ns(PidNs& ns) {
     if (pid->process) die(*pid->process, kSigKill);
   for (auto it = init.children.begin(); it != init.children.end();) {
     Process& child = *it++;
-    if (child.zombie) reap(child);
+    if (child.zombie && !child.leader->ptrace.tracer) reap(child);
   }
   members.clear();
   settling_ = was_settling;

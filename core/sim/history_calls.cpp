@@ -38,6 +38,8 @@ bool Replay::do_process_call(Call& call, Task& task, std::int64_t* model) {
       return do_kill(call, task, model);
     case Op::migrate:
       return do_migrate(call, task, model);
+    case Op::ptrace:
+      return do_ptrace(call, task, model);
     case Op::sigchld:
       kernel_.set_sigchld_ignored(task, call.a[0] != 0, call.a[1] != 0);
       sigchld_known_.insert(task.process->tgid->nr_at(0));
@@ -146,7 +148,9 @@ bool Replay::do_execve(Call& call, Task& task) {
         apply(other, &ignored);
     }
   const std::string& comm = log_.texts[call.text];
-  kernel_.execve(task, comm.empty() ? task.name() : std::string_view(comm));
+  long error = 0;
+  kernel_.execve(task, comm.empty() ? task.name() : std::string_view(comm), &error);
+  if (error == kWouldBlock) return false;  // until tracers have waited for the other threads
   const bool is_first = &p == history_.root && log_.actors[0].was_exec_first && changes_ == 0;
   if (FdNotes* notes = is_first ? nullptr : notes_of(p, true)) ++notes->execs;
   return true;
@@ -173,6 +177,22 @@ bool Replay::do_kill(Call& call, Task& task, std::int64_t* model) {
   }
   kernel_.kill(task, static_cast<Nr>(nr), signal);
   return true;
+}
+
+// Under strace every call that traces fails: strace itself is the tracer. So a failure is taken as
+// it is, and so is what concerns an LWP from before line 1. Stops by signals that the model does
+// not have, and by system calls, show in that the tracer ends them.
+bool Replay::do_ptrace(Call& call, Task& task, std::int64_t* model) {
+  if (call.result != 0) return true;
+  const long request = call.a[0];
+  const Nr nr = static_cast<Nr>(std::clamp<std::int64_t>(call.a[1], 0, core::kPidMax));
+  Task* tracee = request == kPtraceTraceme ? nullptr : kernel_.find_task(task, nr);
+  if (request != kPtraceTraceme && !tracee) return true;
+  const bool begins = request == kPtraceAttach || request == kPtraceSeize;
+  const bool is_ours = tracee && tracee->ptrace.tracer == task.process->tgid;
+  if (is_ours && !begins && request != kPtraceInterrupt) kernel_.trap_signal(*tracee, kSigTrap);
+  *model = kernel_.ptrace(task, request, nr, static_cast<std::uint64_t>(call.a[2]));
+  return *model == 0;
 }
 
 // `/proc/PID/ns/pid`, `/proc/self/ns/pid_for_children`.

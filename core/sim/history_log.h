@@ -42,6 +42,7 @@ enum class Op : std::uint8_t {
   set_name,   // text
   migrate,    // text: the node
   kill,       // a0 pid, a1 signal, a2 1 for tkill and tgkill
+  ptrace,     // a0 request, a1 pid, a2 signal or options
   sigchld,    // a0 1 ignored, a1 1 by SA_NOCLDWAIT alone
   // Files.
   open,   // a0 flags, a1 directory fd or kCwd, text: path; a2 1: the path is what strace -y says

@@ -89,6 +89,9 @@ Process* Replay::target_of(const Call& call) const {
     case Op::clone:
       nr = call.result;
       break;
+    case Op::ptrace:
+      nr = call.a[1];
+      break;
     default:
       break;
   }

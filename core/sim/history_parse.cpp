@@ -158,6 +158,33 @@ void parse_kill(const LogLine& line, Call& call, Log& log) {
   call.a[2] = thread;
 }
 
+// Requests that change nothing of the model are passed over.
+void parse_ptrace(const LogLine& line, Call& call, Log& log) {
+  constexpr std::pair<std::string_view, long> kRequests[] = {
+      {"PTRACE_TRACEME", kPtraceTraceme},
+      {"PTRACE_CONT", kPtraceCont},
+      {"PTRACE_KILL", kPtraceKill},
+      {"PTRACE_ATTACH", kPtraceAttach},
+      {"PTRACE_DETACH", kPtraceDetach},
+      {"PTRACE_SYSCALL", kPtraceSyscall},
+      {"PTRACE_SETOPTIONS", kPtraceSetOptions},
+      {"PTRACE_SEIZE", kPtraceSeize},
+      {"PTRACE_INTERRUPT", kPtraceInterrupt}};
+  constexpr FlagName kOptions[] = {{"PTRACE_O_EXITKILL", kPtraceExitKill}};
+  const auto* const known =
+      std::ranges::find(kRequests, text_arg(line, 0), &std::pair<std::string_view, long>::first);
+  if (known == std::end(kRequests)) {
+    call.op = Op::none;
+    return;
+  }
+  call.a[0] = known->second;
+  call.a[1] = pid_number(text_arg(line, 1), log);
+  const std::string_view data = text_arg(line, 3);
+  const bool has_options = call.a[0] == kPtraceSeize || call.a[0] == kPtraceSetOptions;
+  call.a[2] = has_options ? static_cast<std::int64_t>(flags_value(data, kOptions) & kPtraceExitKill)
+                          : signal_number(data);
+}
+
 void parse_sigaction(const LogLine& line, Call& call, Log&) {
   const std::string_view act = text_arg(line, 1);
   const auto handler = struct_field(act, "sa_handler");
@@ -217,6 +244,7 @@ const std::unordered_map<std::string_view, Known>& table() {
         {"kill", {Op::kill, parse_kill, true}},
         {"tkill", {Op::kill, parse_kill, true}},
         {"tgkill", {Op::kill, parse_kill, true}},
+        {"ptrace", {Op::ptrace, parse_ptrace}},
         {"rt_sigaction", {Op::sigchld, parse_sigaction}},
         {"sigaction", {Op::sigchld, parse_sigaction}},
         {"signal", {Op::sigchld, parse_signal}},

@@ -113,6 +113,7 @@ class Replay {
   bool do_question(Call& call, Task& task, std::int64_t* model);
   bool do_setns(Call& call, Task& task, std::int64_t* model);
   bool do_kill(Call& call, Task& task, std::int64_t* model);
+  bool do_ptrace(Call& call, Task& task, std::int64_t* model);
   bool do_migrate(Call& call, Task& task, std::int64_t* model);
   bool do_execve(Call& call, Task& task);
   [[nodiscard]] Ref<PidNs> ns_of_path(Task& task, std::string_view path) const;
@@ -123,6 +124,7 @@ class Replay {
   void end(std::uint32_t actor, std::uint32_t status);
   Status superseded(const Event& event);
   bool do_wait(Call& call, Task& task, std::int64_t* model);
+  bool wait_as_tracer(Call& call, Task& task, Task& tracee, std::int64_t* model);
   bool no_child(Call& call, Task& task, std::int64_t* model);
   bool die_early(Process& process, std::int64_t status);
   [[nodiscard]] bool only_death_left(Process& process) const;

@@ -79,7 +79,8 @@ Status Replay::superseded(const Event& event) {
     CKPT_CHECK(perform(log_.calls[index]));
   } else if (task != task->process->leader) {
     if (trace_) trace_superseded(core::actor_of(*task->process->leader), log_.actors[by].pid);
-    kernel_.execve(*task, task->name());
+    long waits = 0;
+    kernel_.execve(*task, task->name(), &waits);
   }
   ++changes_;
   actors_.erase(log_.actors[by].pid);
@@ -172,6 +173,29 @@ Ref<Pid> Replay::unnumbered_child(const Call& call, Process& parent) {
   return nullptr;
 }
 
+// What the tracer was told of a stop has happened, whatever it was by.
+bool Replay::wait_as_tracer(Call& call, Task& task, Task& tracee, std::int64_t* model) {
+  const std::int64_t status = call.a[2];
+  const bool stopped = status >= 0 && (status & 0xff) == kWaitStopped;
+  const auto has_ended = [&] {
+    return &tracee == tracee.process->leader ? tracee.process->zombie : tracee.exited;
+  };
+  *model = kWouldBlock;
+  if (stopped) {
+    kernel_.trap_signal(tracee, static_cast<int>(status >> 8 & 0xff));
+  } else if (!has_ended()) {
+    if (status < 0) return true;  // a stop, perhaps
+    if (tracee.process->exiting || !die_early(*tracee.process, status) || !has_ended())
+      return false;
+  }
+  WaitResult told;
+  const unsigned keep = static_cast<unsigned>(call.a[1]) & kWaitNowait;
+  kernel_.waitid(task, IdType::pid, static_cast<Nr>(call.result), kWaitExited | kWaitNohang | keep,
+                 &told);
+  *model = told.pid;
+  return stopped || (told.pid == call.result && (status < 0 || told.status == status));
+}
+
 bool Replay::do_wait(Call& call, Task& task, std::int64_t* model) {
   if (call.result <= 0) return no_child(call, task, model);
   Process& self = *task.process;
@@ -181,6 +205,8 @@ bool Replay::do_wait(Call& call, Task& task, std::int64_t* model) {
   *model = -ECHILD;
   if (!pid) pid = unnumbered_child(call, self);
   if (!pid && !ambiguity_.empty()) return false;
+  if (pid && pid->task && pid->task->ptrace.tracer == self.tgid)
+    return wait_as_tracer(call, task, *pid->task, model);
   if (!pid || !pid->process) {
     if (seen_.empty())
       for (const Actor& actor : log_.actors) seen_.insert(actor.pid);

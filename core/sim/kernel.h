@@ -5,9 +5,10 @@
 // A caller is a task that runs: not `exited`, its process no zombie, nor `exiting` or `leaving`.
 // Permissions are root's.
 //
-// Files by verb: clone.cpp exit.cpp wait.cpp session.cpp ns.cpp signal.cpp exec.cpp prctl.cpp
-// tty.cpp open.cpp dup.cpp transfer.cpp fs.cpp walk.cpp names.cpp locks.cpp files_travel.cpp.
-// README.md says where the model differs from Linux; cluster/ makes one machine of several.
+// Files by verb: clone.cpp exit.cpp wait.cpp session.cpp ns.cpp signal.cpp ptrace.cpp exec.cpp
+// prctl.cpp tty.cpp open.cpp dup.cpp transfer.cpp fs.cpp walk.cpp names.cpp locks.cpp
+// files_travel.cpp. README.md says where the model differs from Linux; cluster/ makes one machine
+// of several.
 #pragma once
 
 #include <optional>
@@ -62,7 +63,7 @@ struct CloneArgs {
 
 // What a wait call is told about the child.
 struct WaitResult {
-  Process* child = nullptr;  // null if reaped
+  Process* child = nullptr;  // or whose thread a tracee is; null if reaped
   Nr pid = 0;                // in the caller's namespace; kNrUnknown if that is not known
   std::uint32_t status = 0;  // as wait(2) gives it
 };
@@ -85,6 +86,7 @@ enum CloseRangeFlags : unsigned { kCloseRangeUnshare = 2, kCloseRangeCloexec = 4
 // Signals by x86-64's numbers.
 enum Signal : int {
   kSigHup = 1,
+  kSigTrap = 5,
   kSigKill = 9,
   kSigChld = 17,
   kSigCont = 18,
@@ -93,6 +95,20 @@ enum Signal : int {
   kSigTtin = 21,
   kSigTtou = 22
 };
+
+// ptrace(2)'s, in the kernel's numbers. Any other request only checks.
+enum PtraceRequest : long {
+  kPtraceTraceme = 0,
+  kPtraceCont = 7,
+  kPtraceKill = 8,
+  kPtraceAttach = 16,
+  kPtraceDetach = 17,
+  kPtraceSyscall = 24,
+  kPtraceSetOptions = 0x4200,
+  kPtraceSeize = 0x4206,
+  kPtraceInterrupt = 0x4207,
+};
+constexpr std::uint64_t kPtraceExitKill = 0x100000;  // PTRACE_O_EXITKILL
 
 constexpr int kAtCwd = -100;  // AT_FDCWD
 enum AtFlags : unsigned { kAtRemoveDir = 0x200, kAtSymlinkFollow = 0x400, kAtEmptyPath = 0x1000 };
@@ -176,6 +192,14 @@ class Kernel {
   // POSIX's orphaned process group, without a member that dies.
   [[nodiscard]] bool is_orphaned(const core::Pid& pgrp, const Process* dying) const;
   void hang_up(Process& process);  // SIGHUP and SIGCONT, the group being orphaned
+  // --- ptrace.cpp. ptrace(2): `data` is the signal of CONT, SYSCALL and DETACH, the options of
+  // SEIZE and SETOPTIONS, of which EXITKILL alone has an effect. Errors: ESRCH, EPERM, EIO, EINVAL
+  // as there. Whose parent is outside is not traced by it.
+  long ptrace(Task& caller, long request, Nr pid, std::uint64_t data = 0);
+  // A traced LWP is in a signal-delivery-stop by a signal, unless it is in a ptrace-stop already.
+  void trap_signal(Task& tracee, int sig);
+  // The local tracees of one that exits go on without it. 0, or what a hook says.
+  long exit_ptrace(const Process& tracer);
   // --- files_travel.cpp. All fds of the process become PENDING, as it moves to another node.
   long leave_files(Process& process);
   // --- tty.cpp. May the caller read from a terminal with this foreground group? 0; -EIO if it may
@@ -189,7 +213,9 @@ class Kernel {
   long set_name(Task& caller, std::string_view name);
   // execve(2): close-on-exec fds close, the other threads end, a non-leader takes over the leader's
   // pid. `caller` may be gone afterwards; returns the task that goes on. If a table shared with
-  // another process cannot be copied, `*error` says why, and nothing has changed.
+  // another process cannot be copied, `*error` says why, and nothing has changed. kWouldBlock: the
+  // other threads are dead, and tracers have to wait for some of them before the call is made
+  // again.
   Task& execve(Task& caller, std::string_view comm, long* error = nullptr);
 
   // --- open.cpp. `want` >= 0: the fd that the history says came out: it is used even if the model
@@ -285,8 +311,11 @@ class Kernel {
   long files_for_child(Task* caller, std::uint64_t flags, core::ProcessFiles* files);
   void inherit(Process& child, Task* caller, std::uint64_t flags);
   long unshare_files(Process& process);
+  bool end_other_threads(Task& caller);
 
   void die(Process& process, std::uint32_t status);
+  void end_thread(Task& thread, std::uint32_t status);
+  void become_zombie(Process& process);
   bool complete_exit(Process& process);
   bool leave_children(Process& father);
   void notify_parent(Process& zombie);
@@ -302,7 +331,19 @@ class Kernel {
   struct WaitFor;
   long do_wait(Task& caller, const WaitFor& what, WaitResult* result);
   long consider(Task& caller, Process& child, const WaitFor& what, WaitResult* result);
+  long consider_tracee(Task& caller, Task& tracee, const WaitFor& what, WaitResult* result);
   long consider_remote(Task& caller, Process& child, const WaitFor& what, WaitResult* result);
+
+  void enter_stop(Task& tracee, core::PtraceStop stop, std::uint32_t code);
+  void trap_group(Task& tracee, int sig);
+  void send_stop(Process& process, bool is_immune);
+  void send_cont(Process& process);
+  void go_on(Task& task, core::PtraceStop was, int sig);
+  long ptrace_traceme(Task& caller);
+  long ptrace_attach(const Process& new_parent, Task& child, bool seize, std::uint64_t options);
+  long ptrace_request(const Task& caller, Task& child, long request, std::uint64_t data);
+  long ptrace_unlink(Task& tracee, int sig);
+  void reap_tracee(Task& tracee);
   long signal_process(Task& caller, Process& process, int sig);
   long signal_group(Task& caller, core::Pid* pgrp, int sig);
   long signal_all(Task& caller, int sig);

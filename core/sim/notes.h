@@ -40,6 +40,11 @@ inline void note_stop(Machine& m, const Process& process, int signal) {
     if (!task.exited) m.trace(task, TraceKind::task, stop_text(signal));
 }
 
+// A ptrace-stop, or its end (0), is of one.
+inline void note_ptrace_stop(Machine& m, const Task& task, int signal) {
+  if (task.process->traces(core::kTraceTasks)) m.trace(task, TraceKind::task, stop_text(signal));
+}
+
 inline void note_name(Machine& m, const Task& task, std::string_view path) {
   if (task.process->traces(core::kTraceNames))
     m.trace(task, TraceKind::name, "looks up " + quoted(path));

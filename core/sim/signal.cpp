@@ -26,13 +26,16 @@ Task* Kernel::find_task(Task& caller, Nr nr) {
 }
 
 void Kernel::stop(Process& process, int sig) {
-  if (process.zombie || process.exiting || process.leaving || process.stopped) return;
-  note_stop(m_, process, sig);
-  process.stopped = true;
-  process.continued = false;
-  process.stop_signal = static_cast<std::uint8_t>(sig);
-  ++stopped_;
-  if (hooks) hooks->notify_parent_cldstop(process);
+  if (process.zombie || process.exiting || process.leaving) return;
+  if (!process.stopped) {
+    note_stop(m_, process, sig);
+    process.stopped = true;
+    process.continued = false;
+    process.stop_signal = static_cast<std::uint8_t>(sig);
+    ++stopped_;
+    if (hooks) hooks->notify_parent_cldstop(process);
+  }
+  for (Task& thread : process.threads) trap_group(thread, sig);
 }
 
 void Kernel::cont(Process& process) {
@@ -48,8 +51,8 @@ void Kernel::cont(Process& process) {
 long Kernel::signal_process(Task& caller, Process& process, int sig) {
   if (sig < 0 || sig > kMaxSignal) return -EINVAL;
   if (process.remote) return hooks->rmt_kill(caller, process, sig);
-  if (sig == kSigCont) cont(process);
-  if (sig == kSigStop && !immune(caller, process)) stop(process, sig);
+  if (sig == kSigCont) send_cont(process);
+  if (sig == kSigStop) send_stop(process, immune(caller, process));
   if (sig == kSigKill && !immune(caller, process)) die(process, kSigKill);
   return 0;
 }
@@ -140,7 +143,7 @@ bool Kernel::has_orphaned_jobs(const Pid& pgrp, const Process* dying) const {
 void Kernel::hang_up(Process& process) {
   if (process.zombie) return;
   ++process.hangups;
-  cont(process);
+  send_cont(process);
 }
 
 // `process` dies (former_parent is null), or has lost its parent: if its group has become orphaned

@@ -7,6 +7,7 @@
 namespace ckpt::sim {
 
 using core::Pid;
+using core::Ref;
 
 struct Kernel::WaitFor {
   IdType type = IdType::all;
@@ -31,6 +32,9 @@ bool eligible(const Process& child, unsigned options) {
 // 1 if `child` has something to tell, 0 if it may have later, else -ECHILD.
 long Kernel::consider(Task& caller, Process& child, const WaitFor& what, WaitResult* result) {
   if (!eligible(child, what.options)) return -ECHILD;
+  const Ref<Pid>& tracer = child.leader->ptrace.tracer;
+  if (tracer == caller.process->tgid) return consider_tracee(caller, *child.leader, what, result);
+  if (child.zombie && tracer) return kNothing;  // until its tracer has waited for it
   const auto tell = [&](std::uint32_t status) {
     *result = {&child, child.tgid->nr(*caller.process->ns()), status};
     return 1;
@@ -58,6 +62,37 @@ long Kernel::consider(Task& caller, Process& child, const WaitFor& what, WaitRes
   return kNothing;
 }
 
+// Likewise an LWP that the caller traces, whatever its exit signal. A leader that has exited waits
+// for its threads.
+long Kernel::consider_tracee(Task& caller, Task& tracee, const WaitFor& what, WaitResult* result) {
+  Process& p = *tracee.process;
+  if (tracee.exited && !(what.options & (kWaitExited | kWaitContinued))) return -ECHILD;
+  const bool has_ended = &tracee == p.leader ? p.zombie : tracee.exited;
+  const bool is_zombie = has_ended && what.options & kWaitExited;
+  const bool has_continued = p.continued && what.options & kWaitContinued;
+  if (!is_zombie && tracee.ptrace.code == 0 && !has_continued) return kNothing;
+  if (p.remote) {
+    result->pid = tracee.pid->nr(*caller.process->ns());
+    return hooks->wait_remote(caller, tracee, what.options, result);
+  }
+  const bool keep = (what.options & kWaitNowait) != 0;
+  *result = {&p, tracee.pid->nr(*caller.process->ns()), 0xffff};
+  if (is_zombie) {
+    const bool with_process = p.exiting || p.leaving || !p.living_thread();
+    result->status = with_process ? p.exit_code : tracee.ptrace.exit_code;
+    if (keep) return 1;
+    const Ref<Pid> tgid = p.tgid;
+    reap_tracee(tracee);
+    result->child = tgid->process;
+  } else if (tracee.ptrace.code != 0) {
+    result->status = tracee.ptrace.code << 8 | 0x7f;
+    if (!keep) tracee.ptrace.code = 0;
+  } else if (!keep) {
+    p.continued = false;
+  }
+  return 1;
+}
+
 // A child on another node: what is known of it here says whether it is worth asking there.
 long Kernel::consider_remote(Task& caller, Process& child, const WaitFor& what,
                              WaitResult* result) {
@@ -66,7 +101,7 @@ long Kernel::consider_remote(Task& caller, Process& child, const WaitFor& what,
                      (child.continued && what.options & kWaitContinued);
   if (!tells) return kNothing;
   result->pid = child.tgid->nr(*caller.process->ns());
-  return hooks->wait_remote(caller, child, what.options, result);
+  return hooks->wait_remote(caller, *child.leader, what.options, result);
 }
 
 // 1 if there was something to tell; 0 for WNOHANG; -EAGAIN if another node has been asked; else an
@@ -74,18 +109,26 @@ long Kernel::consider_remote(Task& caller, Process& child, const WaitFor& what,
 long Kernel::do_wait(Task& caller, const WaitFor& what, WaitResult* result) {
   Process& p = *caller.process;
   long found = -ECHILD;
+  // True: that is it, and the child may be gone.
+  const auto takes = [&](long r) {
+    if (r != -ECHILD) found = r;
+    return r > 0 || r == -EAGAIN;
+  };
   if (what.type == IdType::pid) {
     if (what.pid && what.pid->process && what.pid->process->parent->tgid == p.tgid)
-      found = consider(caller, *what.pid->process, what, result);
+      takes(consider(caller, *what.pid->process, what, result));
   } else if (what.type == IdType::all || (what.pid && !what.pid->group.empty())) {
-    for (Process& child : p.children) {
-      if (what.type == IdType::pgid && child.pgrp != what.pid) continue;
-      const long r = consider(caller, child, what, result);
-      if (r == kNothing) found = kNothing;
-      if (r <= 0 && r != -EAGAIN) continue;
-      found = r;
-      break;  // `child` may be gone
-    }
+    for (Process& child : p.children)
+      if (what.type == IdType::all || child.pgrp == what.pid)
+        if (takes(consider(caller, child, what, result))) break;
+  }
+  // Then those that it traces, the last one first.
+  for (std::size_t i = m_.ptraced().size(); i-- > 0 && (found == kNothing || found == -ECHILD);) {
+    Task& tracee = *m_.ptraced()[i];
+    if (tracee.ptrace.tracer != p.tgid) continue;
+    if (what.type == IdType::pid && tracee.pid != what.pid) continue;
+    if (what.type == IdType::pgid && tracee.process->pgrp != what.pid) continue;
+    takes(consider_tracee(caller, tracee, what, result));
   }
   if (found == kNothing && !(what.options & kWaitNohang)) return kWouldBlock;
   return found;

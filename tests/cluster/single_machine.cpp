@@ -73,7 +73,7 @@ class SingleRun : ClusterHooks {
     const Script& script = scenario_.scripts[i];
     if (progress_[i].next >= script.calls.size()) return false;
     const Task* t = task(script.pid);
-    if (!t || t->process->zombie || t->process->leaving || t->process->stopped) return false;
+    if (!t || t->exited || t->process->leaving || t->is_stopped()) return false;
     for (const auto& [pid, killer] : exiting_)
       if (killer == script.pid) return false;  // kill returns when all that it killed are dead
     for (const Signal& signal : signals_)
@@ -84,8 +84,10 @@ class SingleRun : ClusterHooks {
       signals_.push_back({i, call, std::make_shared<Server>(*t->process)});
       return true;
     }
+    // An exec that waits for the tracers of other threads has killed these.
+    const std::string before = call.verb == Verb::exec ? key() : "";
     const auto [result, status] = carry_out(script.pid, call);
-    if (result == kWouldBlock) return false;
+    if (result == kWouldBlock) return call.verb == Verb::exec && key() != before;
     ++progress_[i].next;
     progress_[i].exits |= call.verb == Verb::exit;
     progress_[i].results.push_back(result_text(call.verb, result, status));
@@ -117,6 +119,7 @@ class SingleRun : ClusterHooks {
  private:
   bool exit_begins(Process& dying) override {
     dying.leaving = 1;
+    kernel().exit_ptrace(dying);
     kernel().reparent_local_children(dying, kernel().find_reaper(dying));
     exiting_.emplace_back(dying.tgid->nr_at(0), caller_);
     return true;
@@ -191,6 +194,10 @@ class SingleRun : ClusterHooks {
         kernel().execve(caller, "exec", &error);
         return {error, 0};
       }
+      case Verb::ptrace:
+        return {kernel().ptrace(caller, call.b & 0xffffffff, a,
+                                static_cast<std::uint64_t>(call.b) >> 32),
+                0};
       case Verb::migrate:  // there is but one machine
         place_[pid] = call.a;
         return {0, 0};

@@ -28,6 +28,7 @@ namespace ckpt::conformance {
   X(unshare)     /* flags */                                                               \
   X(setns)       /* index of an actor, 0 its own namespace or 1 that of its children */    \
   X(kill)        /* pid, signal */                                                         \
+  X(ptrace)      /* request, pid, signal or options */                                     \
   X(sigchld)     /* 0 default, 1 SIG_IGN, 2 SA_NOCLDWAIT, 3 both */                        \
   X(subreaper)   /* 0, 1 */                                                                \
   X(name)        /* a number that becomes the name */                                      \

@@ -206,6 +206,8 @@ Call call_of(const Operation& op, const CallContext& c, Slot& slot) {
       return {SYS_setns, {CLONE_NEWPID}, kSetns};
     case Verb::kill:
       return {SYS_kill, {a, b}};
+    case Verb::ptrace:
+      return {SYS_ptrace, {a, b, 0, op.arg(2)}};
     case Verb::sigchld:
       return sigchld_call(op, c, slot);
     case Verb::subreaper:

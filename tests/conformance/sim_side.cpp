@@ -33,7 +33,7 @@ TaskState SimSide::state(unsigned i) const {
   if (!t) return TaskState::gone;
   if (t->exited) return TaskState::zombie;
   if (t->process->exiting) return TaskState::exiting;
-  return t->process->stopped ? TaskState::stopped : TaskState::running;
+  return t->is_stopped() ? TaskState::stopped : TaskState::running;
 }
 
 bool SimSide::can_act(unsigned i) const {
@@ -176,6 +176,9 @@ long SimSide::process_call(Task& caller, const Operation& op) {
     }
     case Verb::kill:
       return kernel.kill(caller, n, static_cast<int>(op.arg(1)));
+    case Verb::ptrace:
+      return kernel.ptrace(caller, op.arg(0), static_cast<Nr>(op.arg(1)),
+                           static_cast<std::uint64_t>(op.arg(2)));
     case Verb::sigchld:
       kernel.set_sigchld_ignored(caller, n != 0, n == 2);
       return 0;

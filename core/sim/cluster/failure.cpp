@@ -56,9 +56,29 @@ void Cluster::fail(NodeId failed) {
     for_each_survivor([&](Node& node) { node.forget(it->first); });
     it = lost.erase(it);
   }
+  for_each_survivor([&](Node& node) {
+    for (auto& [nr, facts] : lost) node.correct_tracees(facts);
+  });
   for_each_survivor([&](Node& node) { node.take_over(lost, undertaker); });
   for_each_survivor([&](Node& node) { node.give_up_on(failed, undertaker); });
   nodes_[undertaker]->bury(lost);
+}
+
+// What has been told to a tracer, its own node knows best: of its LWPs that execute elsewhere.
+void Node::correct_tracees(Facts& facts) {
+  const Facts here = facts_of(*find(facts.pid));
+  if (here.zombie != facts.zombie) return;
+  const auto is_ours = [&](Nr tracer) {
+    const Process* p = find(tracer);
+    return p && !p->remote;
+  };
+  std::erase_if(facts.lwps, [&](LwpFacts& lwp) {
+    const auto known = std::ranges::find(here.lwps, lwp.tid, &LwpFacts::tid);
+    const bool is_known = known != here.lwps.end();
+    if (!is_ours(lwp.tracer) && !(is_known && is_ours(known->tracer))) return false;
+    if (is_known) lwp = *known;
+    return !is_known;
+  });
 }
 
 void Node::append_tokens(std::vector<std::uint32_t>& out) const {
@@ -122,13 +142,17 @@ void Node::give_up_on(NodeId failed, NodeId undertaker) {
     answer.b = undertaker;
     switch (it->of) {
       case Verb::wait_here:
-        if (job.answer) answer = *job.answer;  // it has come with the news of the child's end
+      case Verb::ptrace_here:
+        if (job.answer) {  // it has come with the news of what was done
+          answer = *job.answer;
+          break;
+        }
         [[fallthrough]];
       case Verb::kill_here:
       case Verb::setpgid:
       case Verb::join:
       case Verb::found:
-        if (answer.result == 0) answer.result = -EREMOTE;
+        answer.result = -EREMOTE;
         break;
       case Verb::leaving:
         job.stage = 1;
@@ -154,11 +178,16 @@ long Node::let_die(Job& job) {
   for (const Nr nr : std::exchange(job.lost, {})) {
     Process* p = find(nr);
     if (!p || p->remote) continue;
-    // Its parent may have been told by the failed node, or not.
-    if (p->zombie)
-      notify_parent(*p);
-    else if (machine_.root_ns().init != p)
+    // Its parent or tracer may have been told by the failed node, or not.
+    if (p->zombie) {
+      published_.erase(nr);  // nor may all have heard the same
+      if (p->leader->ptrace.tracer)
+        notify_tracer(*p->leader);
+      else
+        notify_parent(*p);
+    } else if (machine_.root_ns().init != p) {
       kernel_.exit_group(*p->leader, kSigKill);
+    }
   }
   return 0;
 }

@@ -1,12 +1,14 @@
 // What the node's kernel asks, in the middle of a call (core/sim/cluster_hooks.h).
+#include <algorithm>
+
 #include "core/sim/cluster/cluster.h"
 
 namespace ckpt::sim::cluster {
 
 namespace {
 
-std::string lock_of(const Process& p) {
-  return "process " + std::to_string(p.tgid->nr_at(0));
+std::string lock_of(const core::Pid& tgid) {
+  return "process " + std::to_string(tgid.nr_at(0));
 }
 
 Message request_of(Verb verb, std::int64_t a, std::int64_t b = 0, Nr caller = 0) {
@@ -37,12 +39,18 @@ bool Node::exit_begins(Process& dying) {
   return true;
 }
 
-// Every node learns that `father` exits, passes on those of its children that execute there, and
-// lets nobody become its child from then on. So it takes one message a node, and no child is
-// missed.
+bool Node::traces_any(const Process& tracer) const {
+  const std::vector<Task*>& all = machine_.ptraced();
+  return std::any_of(all.begin(), all.end(),
+                     [&](const Task* t) { return t->ptrace.tracer == tracer.tgid; });
+}
+
+// Every node learns that `father` exits, passes on those of its children that execute there, lets
+// go of its tracees, and lets nobody become its child or tracee from then on. So it takes one
+// message a node, and none is missed.
 long Node::rmt_reparent_children(Process& father, Process& reaper) {
   Job& job = *current_;
-  if (job.stage >= 1 && father.children.empty()) return 0;
+  if (job.stage >= 1 && father.children.empty() && !traces_any(father)) return 0;
   job.stage = 1;
   const Nr to = &reaper == &machine_.world() ? 0 : reaper.tgid->nr_at(0);
   ask_all(request_of(Verb::goodbye, father.tgid->nr_at(0), to));
@@ -58,6 +66,43 @@ long Node::notify_parent(Process& zombie) {
 
 long Node::notify_parent_cldstop(Process& child) {
   return notify_parent(child);
+}
+
+// The LWP's tracer has news of it, as a parent of a child.
+long Node::notify_tracer(Task& tracee) {
+  const Nr tracer = tracee.ptrace.tracer->nr_at(0);
+  current_->notices.push_back(tracer);
+  const Process* p = find(tracer);
+  return p && p->remote ? -EREMOTE : 0;
+}
+
+// Not while another changes its process (setpgid, a move), nor before all nodes know what has been
+// changed last. The cluster's init is nobody's tracee, as it does not exit.
+long Node::ptrace_lock(Task& tracee) {
+  const Process& p = *tracee.process;
+  if (machine_.root_ns().init == &p) return -EPERM;
+  return !unsettled_.contains(p.tgid->nr_at(0)) && lock(lock_of(*p.tgid)) ? 0 : block();
+}
+
+void Node::ptrace_unlock(core::Pid& process) {
+  const std::string key = lock_of(process);
+  locks_.erase(key);
+  std::erase(current_->locks, key);
+}
+
+// The changed flag goes to the parent's node as to all others, with the tracee's facts, when the
+// job runs out; then the parent looks again. Nothing is let go of meanwhile.
+long Node::ptrace_unlink(core::Pid& /*tracee*/, core::Pid& former_parent) {
+  const Process* parent = former_parent.process;
+  if (!parent || !parent->remote) return 0;
+  current_->notices.push_back(former_parent.nr_at(0));
+  return -EREMOTE;
+}
+
+long Node::rmt_ptrace(Task& caller, Task& child, long request, std::uint64_t data) {
+  ask(child.process->node, request_of(Verb::ptrace_here, child.pid->nr_at(0),
+                                      ptrace_args(request, data), caller.process->tgid->nr_at(0)));
+  return -EAGAIN;
 }
 
 // The group's home decides, one event after the other: else two members that die on two nodes would
@@ -83,9 +128,9 @@ long Node::is_orphan_pgrp(Process& process, Process* former_parent) {
   return -EAGAIN;
 }
 
-long Node::wait_remote(Task& caller, Process& child, unsigned options, WaitResult* /*result*/) {
-  ask(child.node,
-      request_of(Verb::wait_here, child.tgid->nr_at(0), options, caller.process->tgid->nr_at(0)));
+long Node::wait_remote(Task& caller, Task& child, unsigned options, WaitResult* /*result*/) {
+  ask(child.process->node,
+      request_of(Verb::wait_here, child.pid->nr_at(0), options, caller.process->tgid->nr_at(0)));
   return -EAGAIN;
 }
 
@@ -111,7 +156,7 @@ long Node::setpgid(Task& caller, Process& process, core::Pid& pgrp) {
     ask(process.node, request_of(Verb::setpgid, pid, group, caller.process->tgid->nr_at(0)));
     return -EAGAIN;
   }
-  if (!lock(lock_of(process))) return block();
+  if (!lock(lock_of(*process.tgid))) return block();
   const NodeId home = cluster_.home(group);
   if (group == pid || home == id_) return 0;
   current_->group = group;
@@ -120,7 +165,7 @@ long Node::setpgid(Task& caller, Process& process, core::Pid& pgrp) {
 }
 
 long Node::setsid(Process& process) {
-  if (!lock(lock_of(process))) return block();
+  if (!lock(lock_of(*process.tgid))) return block();
   const NodeId home = cluster_.home(process.tgid->nr_at(0));
   if (home == id_) return 0;
   ask(home, request_of(Verb::found, process.tgid->nr_at(0)));

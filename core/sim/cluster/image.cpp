@@ -12,6 +12,8 @@ std::string obstacle(Machine& machine, const Process& p) {
   if (p.ns() != &machine.root_ns()) return "it is in a pid namespace of its own";
   for (const Task& t : p.threads)
     if (t.child_ns) return "its children are born in another pid namespace";
+  for (const Task& t : p.threads)
+    if (t.ptrace.tracer) return "it is traced";
   if (p.tgid->nr_at(0) == core::kNrUnknown) return "its number is not known";
   for (const core::Ref<core::Pid>& id : {p.pgrp, p.session})
     if (id->outside() && id != world.pgrp && id != world.session)

@@ -75,11 +75,11 @@ void Node::resume(Job& job) {
 }
 
 void Node::complete(Job& job) {
-  const Job done = std::move(job);
+  Job done = std::move(job);
   jobs_.erase(done.id);
   for (const std::string& key : done.locks) locks_.erase(key);
   for (const std::uint32_t number : done.broadcasts) std::erase(open_broadcasts_, number);
-  for (const Nr parent : done.notices) tell_parent(parent);
+  tell(done);
   if (done.token != 0) cluster_.returned(done.token, done.result, done.status);
   Message answer;
   answer.verb = Verb::answer;
@@ -102,8 +102,8 @@ void Node::answered(Job& job, const Message& answer) {
       std::find(job.pending.begin(), job.pending.end(), Pending{answer.from, answer.of, answer.a});
   CKPT_ASSERT(it != job.pending.end());
   job.pending.erase(it);
-  if (Process* p = answer.result == -EREMOTE ? find(answer.a) : nullptr)
-    if (p->remote && p->node == answer.from && answer.b != id_)
+  if (const Task* t = answer.result == -EREMOTE ? find_lwp(answer.a) : nullptr)
+    if (Process* p = t->process; p->remote && p->node == answer.from && answer.b != id_)
       p->node = static_cast<NodeId>(answer.b);
   switch (answer.of) {
     case Verb::facts: {
@@ -113,6 +113,7 @@ void Node::answered(Job& job, const Message& answer) {
     }
     case Verb::wait_here:
     case Verb::kill_here:
+    case Verb::ptrace_here:
     case Verb::setpgid:
     case Verb::join:
     case Verb::found:
@@ -189,6 +190,15 @@ void Node::start(Message request) {
 void Node::publish(Job& job) {
   Job* outer = current_;
   current_ = &job;
+  const Verb asked = job.request.verb;
+  const auto say_what_for = [&](Message& news) {
+    if (asked != Verb::ptrace_here && (asked != Verb::wait_here || job.result <= 0)) return;
+    news.of = asked;
+    news.caller = job.request.caller;
+    news.b = job.request.a;
+    news.result = job.result;
+    news.status = job.status;
+  };
   for (Process* p : machine_.all()) {
     if (p->remote) continue;
     p->node = id_;
@@ -200,6 +210,7 @@ void Node::publish(Job& job) {
     news.verb = Verb::facts;
     news.a = now.pid;
     news.facts = std::make_shared<Facts>(std::move(now));
+    say_what_for(news);
     const std::size_t before = job.pending.size();
     ask_all(news);
     if (job.pending.size() > before)
@@ -217,11 +228,7 @@ void Node::publish(Job& job) {
     Message news;
     news.verb = Verb::gone;
     news.a = nr;
-    if (job.request.verb == Verb::wait_here && job.request.a == nr) {
-      news.caller = job.request.caller;
-      news.result = nr;
-      news.status = job.status;
-    }
+    say_what_for(news);
     ask_all(news);
   }
   current_ = outer;
@@ -237,6 +244,10 @@ void Node::wake(const Process& parent) {
   }
   for (const JobId id : sleeping)
     if (const auto it = jobs_.find(id); it != jobs_.end() && it->second.asleep) run(it->second);
+}
+
+void Node::tell(Job& job) {
+  for (const Nr parent : std::exchange(job.notices, {})) tell_parent(parent);
 }
 
 void Node::tell_parent(Nr nr) {

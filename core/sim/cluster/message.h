@@ -14,21 +14,30 @@ namespace ckpt::sim::cluster {
 using NodeId = std::uint16_t;  // from 0
 using JobId = std::uint32_t;   // of a node; 0: none
 
+// What every node knows of an LWP.
+struct LwpFacts {
+  Nr tid = 0;
+  bool exited = false;
+  Nr tracer = 0;        // who traces it, by pid; 0: nobody
+  core::Ptrace ptrace;  // the rest of that; its `tracer` is null
+  friend bool operator==(const LwpFacts&, const LwpFacts&) = default;
+};
+
 // What every node knows of a process: its surrogate is made from this. The node on which it
 // executes tells the others whenever something in it changes.
 struct Facts {
   Nr pid = 0;
-  NodeId node = 0;           // where it executes
-  Nr parent = 0;             // 0: world
-  Nr pgrp = 0, session = 0;  // kWorlds: world's, which is outside
-  std::vector<Nr> threads;   // all but the leader
+  NodeId node = 0;             // where it executes
+  Nr parent = 0;               // 0: world
+  Nr pgrp = 0, session = 0;    // kWorlds: world's, which is outside
+  std::vector<LwpFacts> lwps;  // the leader first
   std::array<char, format::kCommLen> comm{};
   std::int32_t exit_signal = 0;
   std::uint32_t exit_code = 0, exec_id = 0, parent_exec_id = 0, hangups = 0;
   std::uint8_t stop_signal = 0;
   core::Tri subreaper = core::Tri::no;
-  bool leader_exited = false, zombie = false, stopped = false, continued = false, execed = false,
-       init = false, reaped_outside = false, has_subreaper_above = false, ignores_sigchld = false,
+  bool zombie = false, stopped = false, continued = false, execed = false, init = false,
+       reaped_outside = false, has_subreaper_above = false, ignores_sigchld = false,
        nocldwait = false;
   friend bool operator==(const Facts&, const Facts&) = default;
 };
@@ -48,20 +57,22 @@ enum class Verb : std::uint8_t {
   ignore_chld,  // a: on
   exec,         //
   migrate,      // a: node; the caller moves there
+  ptrace,       // a: as ptrace(2)'s pid; b: ptrace_args() of request and data
   // Requests, which are answered once all that follows from them is done.
-  facts,      // a process has changed, or is new
-  gone,       // a: a process that has been reaped; result, status: as answered to a wait_here
-  goodbye,    // a: a process that exits, b: the reaper of its children, 0: world
-  leaving,    // a: a process that exits and is no longer in its group; to the group's home
-  hangup,     // a: a process group that has been orphaned
-  wait_here,  // a: a child; b: options
-  kill_here,  // a: a process; b: signal
-  kill_pgrp,  // a: a group; b: signal
-  kill_all,   // b: signal
-  announce,   // a: a process that has become a subreaper
-  join,       // a: a process that wants to join group b; to the group's home
-  found,      // a: a process that wants to be a session's leader; to its number's home
-  arrive,     // a: a process that executes on the receiver's node from now on
+  facts,        // a: a process that has changed, or is new
+  gone,         // a: a process that has been reaped
+  goodbye,      // a: a process that exits, b: the reaper of its children, 0: world
+  leaving,      // a: a process that exits and is no longer in its group; to the group's home
+  hangup,       // a: a process group that has been orphaned
+  wait_here,    // a: a child or tracee; b: options
+  kill_here,    // a: a process; b: signal
+  ptrace_here,  // a: an LWP; b: as ptrace's
+  kill_pgrp,    // a: a group; b: signal
+  kill_all,     // b: signal
+  announce,     // a: a process that has become a subreaper
+  join,         // a: a process that wants to join group b; to the group's home
+  found,        // a: a process that wants to be a session's leader; to its number's home
+  arrive,       // a: a process that executes on the receiver's node from now on
   // Not sent, a node's own.
   exit_work,      // a: a process that exits
   check_orphans,  // a: a process group whose home this is
@@ -72,6 +83,11 @@ enum class Verb : std::uint8_t {
   answer,
 };
 const char* verb_name(Verb verb);
+
+// What ptrace(2) takes beside the pid, in one number: a signal or options, and the request.
+constexpr std::int64_t ptrace_args(long request, std::uint64_t data) {
+  return static_cast<std::int64_t>(data << 32 | static_cast<std::uint32_t>(request));
+}
 
 struct Call {
   Verb verb = Verb::none;
@@ -101,7 +117,9 @@ struct Message {
   std::uint32_t settled = 0;  // all broadcasts of the sender's up to this one are over
   long result = 0;            // answers: of the request, whose verb `of` is
   Verb of = Verb::none;
-  std::uint32_t status = 0;  // answers to wait_here
+  // Answers to wait_here. News that follow from a wait_here or ptrace_here of LWP b have `of`, the
+  // result and the status as the answer to it.
+  std::uint32_t status = 0;
   std::shared_ptr<const Facts> facts = {};
   std::shared_ptr<Cargo> cargo = {};
 };

@@ -69,6 +69,12 @@ long Node::arrive(Job& job) {
   for (const Message& broadcast : recent_)
     if (broadcast.broadcast > had[broadcast.from]) hit(broadcast, p);
   had_[p.tgid->nr_at(0)] = had;
+  for (const Task& t : p.threads)
+    if (const Process* tracer = t.ptrace.tracer ? t.ptrace.tracer->process : nullptr)
+      if (tracer->leaving || tracer->zombie) {
+        kernel_.exit_ptrace(*tracer);  // of this process alone: the others have been let go
+        break;
+      }
   Process& parent = *p.parent;
   if (parent.leaving || parent.zombie)
     kernel_.reparent_local_children(parent, kernel_.find_reaper(parent));

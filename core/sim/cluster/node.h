@@ -56,7 +56,7 @@ struct Job {
   Nr group = 0;                   // that setpgid's process is let into
   std::optional<Message> answer;  // to the last question that it asked
   std::vector<Pending> pending;
-  std::vector<Nr> notices;                // processes to be told of a child, when it ends
+  std::vector<Nr> notices;                // processes to be told of a child or tracee, as it ends
   std::vector<std::string> locks;         // held until it ends
   std::vector<std::uint32_t> broadcasts;  // that it has made
   std::vector<Nr> lost;                   // bury: processes of a node that has failed
@@ -71,6 +71,7 @@ class Node final : public ClusterHooks {
   [[nodiscard]] Kernel& kernel() { return kernel_; }
   // The process, or its surrogate; null if it is not known here.
   [[nodiscard]] Process* find(std::int64_t nr);
+  [[nodiscard]] Task* find_lwp(std::int64_t nr);
   // As real, living and undisturbed: may it make a call?
   [[nodiscard]] bool may_call(Nr tid);
   // All that is known here of a process.
@@ -79,6 +80,7 @@ class Node final : public ClusterHooks {
   void take_world(Machine& from);
   // Makes the machine's process, or changes it, to be as `facts` say.
   Process& mirror(const Facts& facts);
+  void mirror(Process& process, const LwpFacts& facts);
 
   // A surrogate here executes here from now on, and all other nodes know.
   void adopt(Process& process);
@@ -94,6 +96,7 @@ class Node final : public ClusterHooks {
   // --- failure.cpp
   void append_tokens(std::vector<std::uint32_t>& out) const;
   void forget(Nr pid);
+  void correct_tracees(Facts& facts);
   void take_over(const std::map<Nr, Facts>& lost, NodeId undertaker);
   void give_up_on(NodeId failed, NodeId undertaker);
   void bury(const std::map<Nr, Facts>& lost);
@@ -103,7 +106,12 @@ class Node final : public ClusterHooks {
   long rmt_reparent_children(Process& father, Process& reaper) override;
   long notify_parent(Process& zombie) override;
   long is_orphan_pgrp(Process& process, Process* former_parent) override;
-  long wait_remote(Task& caller, Process& child, unsigned options, WaitResult* result) override;
+  long ptrace_lock(Task& tracee) override;
+  void ptrace_unlock(core::Pid& process) override;
+  long ptrace_unlink(core::Pid& tracee, core::Pid& former_parent) override;
+  long rmt_ptrace(Task& caller, Task& child, long request, std::uint64_t data) override;
+  long notify_tracer(Task& tracee) override;
+  long wait_remote(Task& caller, Task& child, unsigned options, WaitResult* result) override;
   long notify_parent_cldstop(Process& child) override;
   long rmt_kill(Task& caller, Process& target, int sig) override;
   void rmt_kill_pgrp(Task& caller, core::Pid& pgrp, int sig) override;
@@ -128,10 +136,12 @@ class Node final : public ClusterHooks {
   void start(Message request);  // a job of this node that the current one waits for
   void wake(const Process& parent);
   void tell_parent(Nr parent);
+  void tell(Job& job);
   // --- serve.cpp
   long perform(Job& job);
   long perform_call(Job& job, Task& caller);
   long kill_one(Task& caller, const Message& call);
+  long ptrace(Task& caller, const Message& call);
   long wait(Job& job, Task& caller);
   long take_facts(Job& job);
   long take_leave(Job& job);
@@ -141,7 +151,8 @@ class Node final : public ClusterHooks {
   long serve_wait(Job& job);
   long moved(const Process& process);
   long let_in(Job& job);
-  void note_wait(const Message& gone);
+  void note_done(const Message& news);
+  [[nodiscard]] bool traces_any(const Process& tracer) const;
   long join(const Message& request);
   long found(const Message& request);
   void drop(Process& surrogate);

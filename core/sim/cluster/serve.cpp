@@ -13,7 +13,7 @@ long Node::perform(Job& job) {
     case Verb::facts:
       return take_facts(job);
     case Verb::gone:
-      if (request.result > 0) note_wait(request);
+      note_done(request);
       if (Process* p = find(request.a)) drop(*p);
       return 0;
     case Verb::goodbye:
@@ -48,7 +48,7 @@ long Node::perform(Job& job) {
     return let_in(job);
   if (job.token != 0) {
     const Pid* pid = machine_.root_ns().find(request.caller);
-    if (!pid || !pid->task || pid->task->process->leaving || pid->task->process->zombie) {
+    if (!pid || !pid->task || pid->task->exited || pid->task->process->leaving) {
       cluster_.abandoned(job.token);
       job.token = 0;
       return 0;
@@ -57,13 +57,14 @@ long Node::perform(Job& job) {
   }
   // For a process on another node.
   Process* caller = find(request.caller);
-  Process* target = find(request.a);
+  Task* target = find_lwp(request.a);
   if (!caller || !target) return -ESRCH;
-  if (target->remote) return moved(*target);
+  if (target->process->remote) return moved(*target->process);
   Server server(*caller);
-  if (request.verb == Verb::kill_here) {
-    return kill_one(server.task(), request);
-  }
+  if (request.verb == Verb::kill_here) return kill_one(server.task(), request);
+  // Of a tracer that exits all here has been let go already.
+  if (request.verb == Verb::ptrace_here)
+    return caller->leaving || caller->zombie ? -ESRCH : ptrace(server.task(), request);
   CKPT_ASSERT(request.verb == Verb::setpgid);
   return kernel_.setpgid(server.task(), static_cast<Nr>(request.a), static_cast<Nr>(request.b));
 }
@@ -111,23 +112,33 @@ long Node::perform_call(Job& job, Task& caller) {
       kernel_.set_sigchld_ignored(caller, call.a != 0);
       return 0;
     case Verb::exec: {
+      tell(job);  // of threads that are dead since an earlier try, as all know by now
       long error = 0;
       kernel_.execve(caller, "exec", &error);
-      return error;
+      return error == kWouldBlock ? block() : error;  // until tracers have waited for its threads
     }
     case Verb::migrate:
       return depart(job);
+    case Verb::ptrace:
+      return ptrace(caller, call);
     default:
       return -ENOSYS;
   }
 }
 
-// Who is killed is a zombie when kill returns, also if it was about to exit by itself.
+// Who is killed is a zombie when kill returns, also if it was about to exit by itself; or but for
+// the tracers of its threads, who have not yet waited for them.
 long Node::kill_one(Task& caller, const Message& call) {
   const long r = kernel_.kill(caller, static_cast<Nr>(call.a), static_cast<int>(call.b));
-  const Process* target = find(call.a);
-  const bool dies = r == 0 && call.b == kSigKill && target && !target->remote;
+  Process* target = find(call.a);
+  const bool dies =
+      r == 0 && call.b == kSigKill && target && !target->remote && target->living_thread();
   return dies && target->leaving && !target->zombie && current_->pending.empty() ? block() : r;
+}
+
+long Node::ptrace(Task& caller, const Message& call) {
+  return kernel_.ptrace(caller, call.b & 0xffffffff, static_cast<Nr>(call.a),
+                        static_cast<std::uint64_t>(call.b) >> 32);
 }
 
 long Node::wait(Job& job, Task& caller) {
@@ -139,6 +150,7 @@ long Node::wait(Job& job, Task& caller) {
     }
     // Nothing any more: what changed is known here by now, and the scan starts over.
   }
+  if (caller.is_stopped()) return block();  // it has no eyes for its children meanwhile
   WaitResult told;
   const long r = kernel_.wait4(caller, static_cast<Nr>(job.request.a),
                                static_cast<unsigned>(job.request.b), &told);
@@ -146,32 +158,35 @@ long Node::wait(Job& job, Task& caller) {
   return r;
 }
 
-// A wait for a child that executes here, by a server process in its parent's name: the child's
-// number, or 0 if it has nothing to tell (any more).
+// A wait for a child or tracee that executes here, by a server process in its parent's or tracer's
+// name: its number, or 0 if it has nothing to tell (any more).
 long Node::serve_wait(Job& job) {
   Process* parent = find(job.request.caller);
-  Process* child = find(job.request.a);
+  const Task* child = find_lwp(job.request.a);
   if (!parent || !child) return 0;
-  if (child->remote) return moved(*child);
-  if (unsettled_.contains(child->tgid->nr_at(0))) return block();
+  if (child->process->remote) return moved(*child->process);
+  if (unsettled_.contains(child->process->tgid->nr_at(0))) return block();
   Server server(*parent);
   WaitResult told;
   const unsigned options = static_cast<unsigned>(job.request.b) | kWaitNohang | kWaitAll;
   const long r = kernel_.waitid(server.task(), IdType::pid, static_cast<Nr>(job.request.a),
                                 options & ~unsigned{kWaitClone}, &told);
   job.status = told.status;
-  return r == 0 ? told.pid : 0;
+  job.result = r == 0 ? told.pid : 0;
+  return job.result;
 }
 
-// A child has been reaped for a wait of this node. The answer is to come, unless that node fails.
-void Node::note_wait(const Message& gone) {
+// A child or tracee has changed by what a wait or a ptrace call of this node asked for. The answer
+// is to come, unless that node fails.
+void Node::note_done(const Message& news) {
+  if (news.of == Verb::none) return;
   for (auto& [id, job] : jobs_) {
-    if (job.request.caller != gone.caller) continue;
+    if (job.request.caller != news.caller) continue;
     for (const Pending& p : job.pending)
-      if (p == Pending{gone.from, Verb::wait_here, gone.a}) {
-        job.answer = gone;
+      if (p == Pending{news.from, news.of, news.b}) {
+        job.answer = news;
         job.answer->verb = Verb::answer;
-        job.answer->of = Verb::wait_here;
+        job.answer->a = news.b;
       }
   }
 }
@@ -188,6 +203,7 @@ long Node::moved(const Process& process) {
 long Node::take_facts(Job& job) {
   if (job.stage != 0) return 0;
   job.stage = 1;
+  note_done(job.request);
   const Facts& facts = *job.request.facts;
   const Process* p = find(facts.pid);
   bool may_orphan = false;
@@ -237,14 +253,16 @@ long Node::check_orphans(Job& job) {
 
 long Node::say_goodbye(Job& job) {
   if (job.stage == 0) {
-    job.stage = 1;
     if (Process* father = find(job.request.a)) {
       father->leaving = std::max<std::uint8_t>(father->leaving, 1);
+      if (kernel_.exit_ptrace(*father) != 0) return -EAGAIN;
+      job.stage = 1;
       Process* reaper = job.request.b != 0 ? find(job.request.b) : &machine_.world();
       if (!reaper || reaper->zombie || reaper->leaving) reaper = &kernel_.find_reaper(*father);
       kernel_.reparent_local_children(*father, *reaper);
       return -EAGAIN;  // once all nodes know
     }
+    job.stage = 1;
   }
   return departing_.empty() ? 0 : block();
 }

@@ -24,11 +24,17 @@ Process* Node::find(std::int64_t nr) {
   return pid ? pid->process : nullptr;
 }
 
+Task* Node::find_lwp(std::int64_t nr) {
+  const Pid* pid =
+      nr > 0 && nr <= core::kPidMax ? machine_.root_ns().find(static_cast<Nr>(nr)) : nullptr;
+  return pid ? pid->task : nullptr;
+}
+
 bool Node::may_call(Nr tid) {
   const Pid* pid = machine_.root_ns().find(tid);
   if (!pid || !pid->task || pid->task->exited) return false;
   const Process& p = *pid->task->process;
-  return !p.remote && !p.zombie && !p.leaving && !p.stopped &&
+  return !p.remote && !p.zombie && !p.leaving && !pid->task->is_stopped() &&
          !unsettled_.contains(p.tgid->nr_at(0));
 }
 
@@ -43,10 +49,12 @@ Facts Node::facts_of(Machine& machine, const Process& p) {
   f.parent = p.parent == &machine.world() ? 0 : p.parent->tgid->nr_at(0);
   f.pgrp = number(p.pgrp);
   f.session = number(p.session);
-  for (const Task& t : p.threads)
-    if (&t != p.leader) f.threads.push_back(t.pid->nr_at(0));
+  for (const Task& t : p.threads) {
+    f.lwps.push_back({t.pid->nr_at(0), t.exited, 0, t.ptrace});
+    const Ref<Pid> tracer = std::exchange(f.lwps.back().ptrace.tracer, nullptr);
+    if (tracer) f.lwps.back().tracer = tracer->nr_at(0);
+  }
   f.comm = p.leader->comm;
-  f.leader_exited = p.leader->exited;
   f.exit_signal = p.exit_signal;
   f.exit_code = p.zombie ? p.exit_code : 0;
   f.exec_id = p.exec_id;
@@ -72,6 +80,17 @@ Ref<Pid> Node::pid_of(Nr nr) {
   const Ref<Pid> pid = machine_.new_pid(machine_.root_ns(), {&nr, 1});
   CKPT_ASSERT(pid);
   return pid;
+}
+
+void Node::mirror(Process& process, const LwpFacts& f) {
+  const Ref<Pid> pid = pid_of(f.tid);
+  Task& t = pid->task ? *pid->task : machine_.add_thread(process, pid);
+  t.exited = f.exited;
+  const Process* tracer = find(f.tracer);  // null: it is dead here, and news are on their way
+  machine_.set_tracer(t, tracer ? tracer->tgid : nullptr);
+  if (!tracer) return;
+  t.ptrace = f.ptrace;
+  t.ptrace.tracer = tracer->tgid;
 }
 
 Process& Node::mirror(const Facts& f) {
@@ -101,14 +120,12 @@ Process& Node::mirror(const Facts& f) {
   if (f.zombie && !p->zombie) machine_.make_zombie(*p, f.exit_code);
   for (auto it = p->threads.begin(); it != p->threads.end();) {
     Task& t = *it++;
-    const bool known =
-        std::find(f.threads.begin(), f.threads.end(), t.pid->nr_at(0)) != f.threads.end();
+    const bool known = std::any_of(f.lwps.begin(), f.lwps.end(),
+                                   [&](const LwpFacts& lwp) { return lwp.tid == t.pid->nr_at(0); });
     if (&t != p->leader && !known) machine_.remove_thread(t);
   }
-  for (const Nr tid : f.threads)
-    if (const Ref<Pid> thread = pid_of(tid); !thread->task) machine_.add_thread(*p, thread);
+  for (const LwpFacts& lwp : f.lwps) mirror(*p, lwp);
   p->leader->comm = f.comm;
-  p->leader->exited = f.leader_exited;
   p->exit_signal = f.exit_signal;
   p->exec_id = f.exec_id;
   p->parent_exec_id = f.parent_exec_id;

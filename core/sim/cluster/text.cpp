@@ -5,11 +5,11 @@ namespace ckpt::sim::cluster {
 
 const char* verb_name(Verb verb) {
   constexpr const char* kNames[] = {
-      "none",      "fork",          "exit",     "wait",   "kill",      "setpgid",
-      "setsid",    "subreaper",     "ignore",   "exec",   "migrate",   "facts",
-      "gone",      "goodbye",       "leaving",  "hangup", "wait_here", "kill_here",
-      "kill_pgrp", "kill_all",      "announce", "join",   "found",     "arrive",
-      "exit_work", "check_orphans", "bury",     "landed", "notify",    "answer"};
+      "none",      "fork",     "exit",   "wait",      "kill",      "setpgid",     "setsid",
+      "subreaper", "ignore",   "exec",   "migrate",   "ptrace",    "facts",       "gone",
+      "goodbye",   "leaving",  "hangup", "wait_here", "kill_here", "ptrace_here", "kill_pgrp",
+      "kill_all",  "announce", "join",   "found",     "arrive",    "exit_work",   "check_orphans",
+      "bury",      "landed",   "notify", "answer"};
   static_assert(std::size(kNames) == static_cast<std::size_t>(Verb::answer) + 1);
   return kNames[static_cast<std::size_t>(verb)];
 }
@@ -21,14 +21,28 @@ std::string to_string(const Facts& f) {
                        long{f.stop_signal}, static_cast<long>(f.subreaper)})
     s += ' ' + std::to_string(n);
   s += ' ';
-  const std::pair<bool, char> flags[] = {{f.leader_exited, 'l'},   {f.zombie, 'Z'},
-                                         {f.stopped, 'T'},         {f.continued, 'C'},
-                                         {f.execed, 'e'},          {f.init, 'i'},
-                                         {f.reaped_outside, 'o'},  {f.has_subreaper_above, 's'},
-                                         {f.ignores_sigchld, 'g'}, {f.nocldwait, 'n'}};
+  const std::pair<bool, char> flags[] = {{f.zombie, 'Z'},
+                                         {f.stopped, 'T'},
+                                         {f.continued, 'C'},
+                                         {f.execed, 'e'},
+                                         {f.init, 'i'},
+                                         {f.reaped_outside, 'o'},
+                                         {f.has_subreaper_above, 's'},
+                                         {f.ignores_sigchld, 'g'},
+                                         {f.nocldwait, 'n'}};
   for (const auto& [is_set, letter] : flags)
     if (is_set) s += letter;
-  for (const Nr tid : f.threads) s += " +" + std::to_string(tid);
+  for (const LwpFacts& lwp : f.lwps) {
+    if (lwp.tid != f.pid) s += " +" + std::to_string(lwp.tid);
+    if (lwp.exited) s += 'x';
+    if (lwp.tracer == 0) continue;
+    s += " traced";
+    const core::Ptrace& p = lwp.ptrace;
+    for (const long n :
+         {long{lwp.tracer}, long{p.seized}, long{p.exit_kill}, static_cast<long>(p.stop),
+          long{p.pending}, long{p.code}, long{p.exit_code}})
+      s += ' ' + std::to_string(n);
+  }
   return s;
 }
 
@@ -53,6 +67,7 @@ void Node::append_key(std::string& out) {
   for (const auto& [nr, text] : processes)
     for (const Process& child : find(nr)->children)
       out += std::to_string(child.tgid->nr_at(0)) + ',';
+  for (const Task* t : machine_.ptraced()) out += 't' + std::to_string(t->pid->nr_at(0));
   for (const auto& [id, job] : jobs_) {
     out += "job " + std::to_string(id) + ' ' + to_string(job.request);
     for (const long n :

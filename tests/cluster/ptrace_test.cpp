@@ -1,0 +1,190 @@
+// ptrace across nodes, all interleavings.
+#include "tests/cluster/words.h"
+
+namespace ckpt::sim::cluster {
+
+namespace {
+
+Call ptrace(long request, Nr pid = 0, std::uint64_t data = 0) {
+  return {Verb::ptrace, pid, ptrace_args(request, data)};
+}
+Call attach(Nr pid) {
+  return ptrace(kPtraceAttach, pid);
+}
+Call seize(Nr pid, std::uint64_t options = 0) {
+  return ptrace(kPtraceSeize, pid, options);
+}
+Call cont(Nr pid, int sig = 0) {
+  return ptrace(kPtraceCont, pid, static_cast<std::uint64_t>(sig));
+}
+Call detach(Nr pid, int sig = 0) {
+  return ptrace(kPtraceDetach, pid, static_cast<std::uint64_t>(sig));
+}
+
+// 102, child of 101, both on node 1; 103, child of 100, is to trace it from node 0.
+const Setup kGrandchild = kChild + Setup{{101, fork(102)}, {100, fork(103)}};
+
+}  // namespace
+
+TEST_CASE("attach to a child's child on another node, and detach", "[cluster][SSI-6][SSI-8]") {
+  holds({"attach, detach",
+         2,
+         kGrandchild,
+         {{103, {attach(102), wait(102), detach(102)}}, {101, {wait(102)}}, {102, {exits(3)}}}});
+  holds({"attach, detach, home and parent elsewhere",
+         3,
+         kGrandchild + Setup{{102, migrate(2)}},
+         {{103, {attach(102), wait(102), detach(102)}}, {102, {exits(3)}}}});
+  holds({"detach with SIGSTOP",
+         2,
+         kGrandchild + Setup{{103, attach(102)}, {103, wait(102)}},
+         {{103, {detach(102, kSigStop)}}, {101, {wait(102, kWaitUntraced)}}}});
+  holds({"SIGSTOP, SIGCONT, cont",
+         2,
+         kGrandchild + Setup{{103, seize(102)}},
+         {{101, {kill(102, kSigStop), kill(102, kSigCont)}},
+          {103, {wait(102), cont(102), wait(102, kWaitNohang)}}}});
+}
+
+TEST_CASE("attach races with exits", "[cluster][SSI-6]") {
+  holds({"exit of the tracee",
+         2,
+         kGrandchild,
+         {{103, {seize(102), wait()}}, {102, {exits(3)}}, {101, {wait(102), wait()}}}});
+  holds({"exit of the former parent",
+         2,
+         kGrandchild + Setup{{100, {Verb::subreaper, 1}}},
+         {{103, {seize(102), wait()}}, {101, {exits(1)}}, {102, {exits(2)}}}});
+  holds({"exit of the former parent, who adopts waits",
+         2,
+         kGrandchild + Setup{{100, {Verb::subreaper, 1}}, {103, seize(102)}},
+         {{103, {wait()}}, {101, {exits(1)}}, {102, {exits(2)}}, {100, {wait(102)}}}});
+  holds({"exit of the tracer",
+         2,
+         kGrandchild,
+         {{103, {attach(102), exits(1)}}, {101, {wait(102, kWaitUntraced)}}, {102, {exits(2)}}}});
+  holds({"exit of the tracer, who was told",
+         2,
+         kGrandchild,
+         {{103, {attach(102), wait(102), exits(1)}}, {102, {exits(2)}}}});
+  holds({"exit of the tracer, the zombie not waited for",
+         2,
+         kGrandchild + Setup{{103, seize(102)}},
+         {{103, {wait(102, kWaitNohang), exits(1)}}, {102, {exits(2)}}, {101, {wait(102)}}}});
+  holds({"exit of the tracer kills",
+         2,
+         kGrandchild + Setup{{103, seize(102, kPtraceExitKill)}},
+         {{103, {exits(1)}}, {101, {wait(102)}}, {102, {exits(2)}}}});
+  holds({"the tracer is killed",
+         3,
+         kGrandchild + Setup{{103, migrate(2)}},
+         {{103, {attach(102)}}, {100, {kill(103, kSigKill), wait(103)}}, {101, {wait(102)}}}});
+}
+
+TEST_CASE("each that must waits once", "[cluster][SSI-5][SSI-6]") {
+  holds({"wait of the former parent",
+         3,
+         kGrandchild + Setup{{102, migrate(2)}},
+         {{103, {seize(102), wait(102)}}, {101, {wait()}}, {102, {exits(3)}}}});
+  holds({"a parent that wants no zombies",
+         3,
+         kGrandchild + Setup{{102, migrate(2)}, {101, {Verb::ignore_chld, 1}}, {103, seize(102)}},
+         {{103, {wait(102), wait()}}, {101, {wait()}}, {102, {exits(3)}}}});
+  holds({"two attach at once",
+         3,
+         kGrandchild + Setup{{100, fork(104)}, {104, migrate(2)}},
+         {{103, {attach(102), wait(102)}}, {104, {attach(102), wait(102)}}}});
+  holds({"two attach at once, local and remote",
+         2,
+         kGrandchild + Setup{{100, fork(104)}, {104, migrate(1)}},
+         {{103, {seize(102), ptrace(kPtraceInterrupt, 102)}},
+          {104, {seize(102), ptrace(kPtraceInterrupt, 102)}}}});
+}
+
+TEST_CASE("TRACEME and exec with a remote tracer", "[cluster][SSI-6]") {
+  holds({"TRACEME, exec",
+         2,
+         kChild,
+         {{101, {ptrace(kPtraceTraceme), {Verb::exec}, exits(3)}},
+          {100, {wait(), cont(101), wait()}}}});
+  holds({"TRACEME while the parent exits",
+         2,
+         kChild + Setup{{101, fork(102)}, {102, migrate(0)}},
+         {{102, {ptrace(kPtraceTraceme), {Verb::exec}}}, {101, {exits(1)}}}});
+  holds({"exec while one attaches",
+         2,
+         kGrandchild,
+         {{103, {attach(102), wait(), cont(102), wait()}}, {102, {{Verb::exec}, exits(2)}}}});
+}
+
+TEST_CASE("exec by a non-leader, leader and caller traced from other nodes", "[cluster][SSI-6]") {
+  constexpr std::int64_t kThread = kCloneThread | kCloneSighand | kCloneVm;
+  const Setup threads = kChild + Setup{{101, {Verb::fork, 110, kThread}},
+                                       {100, fork(103)},
+                                       {100, fork(104)},
+                                       {104, migrate(2)}};
+  holds({"exec, two tracers",
+         3,
+         threads + Setup{{103, seize(101)}, {104, seize(110)}},
+         {{110, {{Verb::exec}}}, {103, {wait(101)}}, {104, {wait(101), wait(110)}}}});
+  holds({"exec, one tracer",
+         2,
+         kChild + Setup{{101, {Verb::fork, 110, kThread}},
+                        {100, fork(103)},
+                        {103, seize(101)},
+                        {103, seize(110)}},
+         {{110, {{Verb::exec}}}, {103, {wait(110), wait(101, kWaitNohang)}}}});
+  holds({"exec while the tracers attach",
+         2,
+         kChild + Setup{{101, {Verb::fork, 110, kThread}}, {100, fork(103)}},
+         {{110, {{Verb::exec}}}, {103, {seize(110), seize(101), wait(110, kWaitNohang)}}}});
+  holds({"exec waits for the tracer of a thread",
+         2,
+         kChild + Setup{{101, {Verb::fork, 110, kThread}}, {100, fork(103)}, {103, seize(110)}},
+         {{101, {{Verb::exec}, exits(1)}}, {103, {wait(110), wait()}}}});
+  holds({"threads exit, each waited for by its tracer",
+         3,
+         threads + Setup{{104, seize(110)}, {103, seize(101)}},
+         {{110, {exits(1)}}, {101, {exits(2)}}, {103, {wait()}}, {104, {wait()}}}});
+}
+
+TEST_CASE("tracers and tracees move", "[cluster][SSI-6][SSI-9]") {
+  holds({"the tracee moves",
+         2,
+         kGrandchild + Setup{{103, seize(102)}},
+         {{102, {migrate(0), exits(2)}},
+          {103, {ptrace(kPtraceInterrupt, 102), wait(102), cont(102), wait(102)}}}});
+  holds({"the tracee moves while its tracer exits",
+         3,
+         kGrandchild + Setup{{103, seize(102)}},
+         {{102, {migrate(2), migrate(0)}}, {103, {exits(1)}}}});
+  holds({"the tracee moves while one attaches",
+         3,
+         kGrandchild,
+         {{102, {migrate(2), exits(2)}}, {103, {seize(102), wait()}}}});
+  holds({"the tracer moves",
+         3,
+         kGrandchild + Setup{{103, seize(102)}},
+         {{103, {migrate(2), wait(), migrate(1)}}, {102, {exits(2)}}, {101, {wait()}}}});
+}
+
+TEST_CASE("a node of tracer or tracee fails", "[cluster][SSI-6][SSI-11]") {
+  const auto fails = [](Scenario scenario) {
+    scenario.fails = true;
+    holds(scenario);
+  };
+  fails({"the tracee's node fails",
+         2,
+         kGrandchild + Setup{{100, {Verb::subreaper, 1}}},
+         {{103, {seize(102), wait()}}}});
+  fails({"the tracee's node fails, its parent waits",
+         3,
+         kGrandchild + Setup{{101, migrate(2)}, {103, seize(102)}},
+         {{103, {wait()}}, {101, {wait()}}, {102, {exits(3)}}}});
+  fails({"the tracer's node fails",
+         3,
+         kGrandchild + Setup{{102, migrate(2)}, {103, migrate(1)}, {101, migrate(0)}},
+         {{103, {attach(102)}}, {101, {wait(102, kWaitUntraced)}}}});
+}
+
+}  // namespace ckpt::sim::cluster
