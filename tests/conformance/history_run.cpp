@@ -198,7 +198,9 @@ Trouble HistoryRun::step(Operation op) {
 Trouble HistoryRun::finish(const Operation& op, const Outcome& expected) {
   RealActor& actor = actors_[op.actor];
   if (op.verb == Verb::execve) {
-    if (!real_.await_birth(op.actor, ++actor.births, &actor.id))
+    ++actor.births;
+    actor.unborn = !sim_->can_act(op.actor);  // stopped for its tracer before it has begun
+    if (!actor.unborn && !real_.await_birth(op.actor, actor.births, &actor.id))
       return actor_name(op.actor) + " does not come out of execve";
     last_.emplace();
   } else if (sim_->can_act(op.actor)) {
@@ -275,6 +277,9 @@ Trouble HistoryRun::settle(bool all) {
       else
         usleep(100);
     }
+    if (expected == TaskState::running && std::exchange(actor.unborn, false) &&
+        !real_.await_birth(i, actor.births, &actor.id))
+      return actor_name(i) + " does not come out of execve";
     if (expected != TaskState::running || !actor.owed) continue;
     const auto [op, outcome] = *actor.owed;
     actor.owed.reset();

@@ -48,6 +48,7 @@ class HistoryRun {
  private:
   struct RealActor {
     RealId id;
+    bool unborn = false;  // its execve is done, and it has not run since
     std::uint32_t births = 1;
     TaskState last = TaskState::running;
     std::optional<std::pair<Operation, Outcome>>
