@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -359,12 +360,14 @@ void Rebirth::release() noexcept {
 // Until then a dump would take them with calls of ours under way. One that somebody stops is left
 // behind after a while.
 void Rebirth::Impl::await_departure(pid_t pid) const {
-  char line[32];  // of the region's first mapping in /proc/PID/maps
-  std::snprintf(line, sizeof line, "\n%08lx-", static_cast<unsigned long>(region.begin()));
+  char path[96];  // of the region's first mapping, which ends where the code begins
+  std::snprintf(path, sizeof path, "/proc/%d/map_files/%lx-%lx", pid,
+                static_cast<unsigned long>(region.begin()),
+                static_cast<unsigned long>(words->code));
   constexpr int kAttempts = 5000;
   for (int i = 0; i < kAttempts; ++i) {
-    const auto maps = host::kProc.read(std::to_string(pid) + "/maps");
-    if (maps.has_error() || ("\n" + *maps).find(line) == std::string::npos) return;
+    struct stat st {};
+    if (::lstat(path, &st) != 0) return;
     const timespec pause{0, 1000000};
     ::nanosleep(&pause, nullptr);
   }

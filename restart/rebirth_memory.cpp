@@ -40,7 +40,7 @@ void ProcessCompiler::leave_old_memory() {
   p_.call("map the vdso", SYS_arch_prctl, {ARCH_MAP_VDSO_64, vvar}, host::kStubMust, vvar);
 }
 
-// One mapping stays one: mremap(2) and the like take no range of several.
+// Each move is of one mapping: mremap(2) takes no range of several.
 void ProcessCompiler::take_share() {
   for (const Arena::Move& m : share_->moves) {
     const std::uint64_t size = m.end - m.begin;
