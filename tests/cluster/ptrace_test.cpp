@@ -5,9 +5,6 @@ namespace ckpt::sim::cluster {
 
 namespace {
 
-Call ptrace(long request, Nr pid = 0, std::uint64_t data = 0) {
-  return {Verb::ptrace, pid, ptrace_args(request, data)};
-}
 Call attach(Nr pid) {
   return ptrace(kPtraceAttach, pid);
 }
@@ -20,6 +17,8 @@ Call cont(Nr pid, int sig = 0) {
 Call detach(Nr pid, int sig = 0) {
   return ptrace(kPtraceDetach, pid, static_cast<std::uint64_t>(sig));
 }
+
+constexpr std::int64_t kThread = kCloneThread | kCloneSighand | kCloneVm;
 
 // 102, child of 101, both on node 1; 103, child of 100, is to trace it from node 0.
 const Setup kGrandchild = kChild + Setup{{101, fork(102)}, {100, fork(103)}};
@@ -118,7 +117,6 @@ TEST_CASE("TRACEME and exec with a remote tracer", "[cluster][SSI-6]") {
 }
 
 TEST_CASE("exec by a non-leader, leader and caller traced from other nodes", "[cluster][SSI-6]") {
-  constexpr std::int64_t kThread = kCloneThread | kCloneSighand | kCloneVm;
   const Setup threads = kChild + Setup{{101, {Verb::fork, 110, kThread}},
                                        {100, fork(103)},
                                        {100, fork(104)},
@@ -181,6 +179,14 @@ TEST_CASE("a node of tracer or tracee fails", "[cluster][SSI-6][SSI-11]") {
          3,
          kGrandchild + Setup{{101, migrate(2)}, {103, seize(102)}},
          {{103, {wait()}}, {101, {wait()}}, {102, {exits(3)}}}});
+  fails({"the node of a tracer that kills fails",
+         2,
+         kChild + Setup{{100, fork(102)}, {101, seize(102, kPtraceExitKill)}},
+         {{100, {wait(), wait()}}, {102, {exits(2)}}}});
+  fails({"the node of a traced thread fails",
+         3,
+         kChild + Setup{{101, {Verb::fork, 110, kThread}}, {100, fork(103)}, {103, migrate(2)}},
+         {{103, {seize(110), wait()}}, {101, {{Verb::exec}}}, {100, {wait(101)}}}});
   fails({"the tracer's node fails",
          3,
          kGrandchild + Setup{{102, migrate(2)}, {103, migrate(1)}, {101, migrate(0)}},

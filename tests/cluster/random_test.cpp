@@ -1,9 +1,8 @@
 // Larger scenarios, at random.
-#include <catch2/catch.hpp>
 #include <cstdio>
 #include <cstdlib>
 
-#include "tests/cluster/explore.h"
+#include "tests/cluster/words.h"
 
 namespace ckpt::sim::cluster {
 
@@ -43,12 +42,21 @@ std::vector<Scenario> large() {
         {101, {{Verb::kill, 102, kSigKill}, {Verb::setsid}, {Verb::exit, 0}}},
         {102, {{Verb::kill, 101, kSigKill}, {Verb::migrate, 1}}},
         {103, {{Verb::migrate, 0}, {Verb::fork, 106}, {Verb::exit, 0}}}}},
+      {"debuggers",
+       3,
+       tree,
+       {{101, {ptrace(kPtraceSeize, 104), {Verb::wait, 104}, {Verb::exit, 0}}},
+        {102, {ptrace(kPtraceAttach, 103), {Verb::wait, 103}, ptrace(kPtraceDetach, 103)}},
+        {103, {{Verb::migrate, 0}, {Verb::exec}, {Verb::exit, 256}}},
+        {104, {{Verb::migrate, 1}, {Verb::exit, 512}}},
+        {100, {{Verb::wait, -1}, {Verb::wait, -1}, {Verb::wait, -1}}}}},
   };
 }
 
 }  // namespace
 
-TEST_CASE("random interleavings of larger scenarios", "[cluster][SSI-2][SSI-5][SSI-7][SSI-9]") {
+TEST_CASE("random interleavings of larger scenarios",
+          "[cluster][SSI-2][SSI-5][SSI-6][SSI-7][SSI-9]") {
   const char* asked = std::getenv("CKPT_CLUSTER_RUNS");
   const std::uint64_t runs = asked ? std::strtoull(asked, nullptr, 10) : 300;
   for (const Scenario& scenario : large()) {

@@ -28,6 +28,9 @@ inline Call kill(Nr nr, int sig) {
 inline Call setpgid(Nr pid, Nr pgid) {
   return {Verb::setpgid, pid, pgid};
 }
+inline Call ptrace(long request, Nr pid = 0, std::uint64_t data = 0) {
+  return {Verb::ptrace, pid, ptrace_args(request, data)};
+}
 inline Call setsid() {
   return {Verb::setsid};
 }

@@ -79,6 +79,10 @@ void Node::correct_tracees(Facts& facts) {
     if (is_known) lwp = *known;
     return !is_known;
   });
+  for (const LwpFacts& lwp : here.lwps)
+    if (is_ours(lwp.tracer) &&
+        std::ranges::find(facts.lwps, lwp.tid, &LwpFacts::tid) == facts.lwps.end())
+      facts.lwps.push_back(lwp);
 }
 
 void Node::append_tokens(std::vector<std::uint32_t>& out) const {
