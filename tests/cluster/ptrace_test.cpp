@@ -1,4 +1,5 @@
 // ptrace across nodes, all interleavings.
+#include "format/stream.h"
 #include "tests/cluster/words.h"
 
 namespace ckpt::sim::cluster {
@@ -43,6 +44,17 @@ TEST_CASE("attach to a child's child on another node, and detach", "[cluster][SS
          kGrandchild + Setup{{103, seize(102)}},
          {{101, {kill(102, kSigStop), kill(102, kSigCont)}},
           {103, {wait(102), cont(102), wait(102, kWaitNohang)}}}});
+}
+
+TEST_CASE("a tracee that sleeps in a wait does not wake while it is stopped", "[cluster][SSI-6]") {
+  holds({"attach to one that waits",
+         2,
+         kGrandchild + Setup{{102, fork(105)}, {105, migrate(0)}},
+         {{102, {wait()}}, {103, {attach(102), wait(102), kill(105, kSigKill)}}}});
+  holds({"attach to one that is put into a group",
+         2,
+         kGrandchild + Setup{{103, setpgid(0, 0)}, {102, setpgid(0, 0)}},
+         {{101, {setpgid(102, 100)}}, {103, {attach(102), wait(102), detach(102)}}}});
 }
 
 TEST_CASE("attach races with exits", "[cluster][SSI-6]") {
@@ -160,10 +172,53 @@ TEST_CASE("tracers and tracees move", "[cluster][SSI-6][SSI-9]") {
          3,
          kGrandchild,
          {{102, {migrate(2), exits(2)}}, {103, {seize(102), wait()}}}});
+  holds({"a thread moves its process while one attaches",
+         3,
+         kChild + Setup{{101, {Verb::fork, 110, kThread}}, {101, fork(102)}, {100, fork(103)}},
+         {{110, {wait(102)}},
+          {101, {migrate(2)}},
+          {102, {exits(2)}},
+          {103, {seize(101), ptrace(kPtraceInterrupt, 101)}}}});
   holds({"the tracer moves",
          3,
          kGrandchild + Setup{{103, seize(102)}},
          {{103, {migrate(2), wait(), migrate(1)}}, {102, {exits(2)}}, {101, {wait()}}}});
+}
+
+TEST_CASE("a remote parent is told that its child is traced, and that it is no more",
+          "[cluster][SSI-6]") {
+  Cluster cluster(3);
+  const auto call = [&](Nr pid, const Call& made) {
+    REQUIRE(cluster.may_begin(pid));
+    cluster.begin(pid, made);
+    bool told = false;
+    for (std::vector<std::uint32_t> links; !(links = cluster.transport().deliverable()).empty();) {
+      const Message& next = cluster.transport().on(links.front()).front();
+      told |= next.verb == Verb::notify && next.to == 2 && next.a == 101;
+      cluster.deliver(links.front());
+    }
+    const std::vector<Returned> returned = cluster.take_returned();
+    REQUIRE(returned.size() == 1);
+    CHECK(returned[0].result >= 0);
+    return told;
+  };
+  cluster.start(100, 0);
+  for (const auto& [pid, made] : kGrandchild + Setup{{101, migrate(2)}}) call(pid, made);
+  const auto tracer = [&] { return cluster.node(2).find(102)->leader->ptrace.tracer; };
+  call(103, attach(102));
+  REQUIRE(tracer());
+  CHECK(tracer()->nr_at(0) == 103);
+  CHECK(cluster.node(2).find(102)->parent == cluster.node(2).find(101));
+
+  format::MemoryRecords records;
+  const auto refused = cluster.checkpoint(100, {}, records);
+  REQUIRE(refused.has_error());
+  CHECK(refused.error().message().find("task 102 () is traced by task 103 ()") !=
+        std::string::npos);
+
+  CHECK(call(103, detach(102)));
+  CHECK(!tracer());
+  CHECK(!cluster.checkpoint(100, {}, records).has_error());
 }
 
 TEST_CASE("a node of tracer or tracee fails", "[cluster][SSI-6][SSI-11]") {

@@ -76,12 +76,12 @@ long Node::notify_tracer(Task& tracee) {
   return p && p->remote ? -EREMOTE : 0;
 }
 
-// Not while another changes its process (setpgid, a move), nor before all nodes know what has been
-// changed last. The cluster's init is nobody's tracee, as it does not exit.
+// Not while another changes its process (setpgid). The cluster's init is nobody's tracee, as it
+// does not exit.
 long Node::ptrace_lock(Task& tracee) {
   const Process& p = *tracee.process;
   if (machine_.root_ns().init == &p) return -EPERM;
-  return !unsettled_.contains(p.tgid->nr_at(0)) && lock(lock_of(*p.tgid)) ? 0 : block();
+  return lock(lock_of(*p.tgid)) ? 0 : block();
 }
 
 void Node::ptrace_unlock(core::Pid& process) {

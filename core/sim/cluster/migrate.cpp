@@ -17,12 +17,14 @@ long Node::depart(Job& job) {
     return -EINVAL;
   if (to == id_) return 0;
   if (machine_.root_ns().init == &p) return -EPERM;
-  // Its other threads' calls come to an end first, and so do changes that others make to it.
+  // Its other threads' calls come to an end first, and so do changes that others make to it, and
+  // the news of them, which later ones from the other node must not overtake.
   for (const auto& [id, other] : jobs_) {
     if (&other == &job) continue;
     const core::Pid* pid = machine_.root_ns().find(other.request.caller);
     if (other.token != 0 && pid && pid->task && pid->task->process == &p) return block();
   }
+  if (unsettled_.contains(p.tgid->nr_at(0))) return block();
   if (!lock("process " + std::to_string(p.tgid->nr_at(0)))) return block();
 
   Message news;
@@ -69,12 +71,6 @@ long Node::arrive(Job& job) {
   for (const Message& broadcast : recent_)
     if (broadcast.broadcast > had[broadcast.from]) hit(broadcast, p);
   had_[p.tgid->nr_at(0)] = had;
-  for (const Task& t : p.threads)
-    if (const Process* tracer = t.ptrace.tracer ? t.ptrace.tracer->process : nullptr)
-      if (tracer->leaving || tracer->zombie) {
-        kernel_.exit_ptrace(*tracer);  // of this process alone: the others have been let go
-        break;
-      }
   Process& parent = *p.parent;
   if (parent.leaving || parent.zombie)
     kernel_.reparent_local_children(parent, kernel_.find_reaper(parent));
