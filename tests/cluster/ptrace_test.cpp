@@ -92,6 +92,14 @@ TEST_CASE("attach races with exits", "[cluster][SSI-6]") {
          {{103, {attach(102)}}, {100, {kill(103, kSigKill), wait(103)}}, {101, {wait(102)}}}});
 }
 
+TEST_CASE("attach that comes too late", "[cluster][SSI-6]") {
+  // 102 is on its way into group 104, whose home is node 2.
+  holds({"killed while its attach waits for setpgid",
+         3,
+         kGrandchild + Setup{{100, fork(104)}, {104, setpgid(0, 0)}},
+         {{101, {setpgid(102, 104)}}, {103, {attach(102)}}, {100, {kill(103, kSigKill)}}}});
+}
+
 TEST_CASE("each that must waits once", "[cluster][SSI-5][SSI-6]") {
   holds({"wait of the former parent",
          3,
@@ -152,6 +160,13 @@ TEST_CASE("exec by a non-leader, leader and caller traced from other nodes", "[c
          2,
          kChild + Setup{{101, {Verb::fork, 110, kThread}}, {100, fork(103)}, {103, seize(110)}},
          {{101, {{Verb::exec}, exits(1)}}, {103, {wait(110), wait()}}}});
+  holds({"a thread that exec has killed takes no child",
+         2,
+         kChild + Setup{{101, {Verb::fork, 110, kThread}},
+                        {101, fork(102)},
+                        {100, fork(103)},
+                        {103, seize(110)}},
+         {{101, {{Verb::exec}}}, {110, {wait()}}, {102, {exits(1)}}}});
   holds({"threads exit, each waited for by its tracer",
          3,
          threads + Setup{{104, seize(110)}, {103, seize(101)}},
@@ -234,6 +249,10 @@ TEST_CASE("a node of tracer or tracee fails", "[cluster][SSI-6][SSI-11]") {
          3,
          kGrandchild + Setup{{101, migrate(2)}, {103, seize(102)}},
          {{103, {wait()}}, {101, {wait()}}, {102, {exits(3)}}}});
+  fails({"the tracee's node fails, its parent does not wait",
+         3,
+         kGrandchild + Setup{{101, migrate(2)}, {103, seize(102)}},
+         {{103, {wait()}}, {102, {exits(3)}}}});
   fails({"the node of a tracer that kills fails",
          2,
          kChild + Setup{{100, fork(102)}, {101, seize(102, kPtraceExitKill)}},
