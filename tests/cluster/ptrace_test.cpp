@@ -160,13 +160,16 @@ TEST_CASE("exec by a non-leader, leader and caller traced from other nodes", "[c
          2,
          kChild + Setup{{101, {Verb::fork, 110, kThread}}, {100, fork(103)}, {103, seize(110)}},
          {{101, {{Verb::exec}, exits(1)}}, {103, {wait(110), wait()}}}});
+  // 111 is waited for, so exec has killed 110, too, which is on the list for its tracer.
   holds({"a thread that exec has killed takes no child",
          2,
          kChild + Setup{{101, {Verb::fork, 110, kThread}},
+                        {101, {Verb::fork, 111, kThread}},
                         {101, fork(102)},
                         {100, fork(103)},
-                        {103, seize(110)}},
-         {{101, {{Verb::exec}}}, {110, {wait()}}, {102, {exits(1)}}}});
+                        {103, seize(110)},
+                        {100, seize(111)}},
+         {{101, {{Verb::exec}}}, {110, {wait()}}, {100, {wait(111), kill(102, kSigKill)}}}});
   holds({"threads exit, each waited for by its tracer",
          3,
          threads + Setup{{104, seize(110)}, {103, seize(101)}},
@@ -198,6 +201,25 @@ TEST_CASE("tracers and tracees move", "[cluster][SSI-6][SSI-9]") {
          3,
          kGrandchild + Setup{{103, seize(102)}},
          {{103, {migrate(2), wait(), migrate(1)}}, {102, {exits(2)}}, {101, {wait()}}}});
+}
+
+TEST_CASE("a tracee is locked while another changes it", "[cluster][SSI-6][SSI-8]") {
+  Cluster cluster(3);
+  cluster.start(100, 0);
+  for (const auto& [pid, made] :
+       kGrandchild + Setup{{100, fork(104)}, {104, setpgid(0, 0)}, {103, migrate(1)}}) {
+    cluster.begin(pid, made);
+    cluster.settle();
+  }
+  cluster.take_returned();
+  cluster.begin(101, setpgid(102, 104));  // node 1 asks node 2, the group's home
+  cluster.begin(103, seize(102));         // on the same node
+  Process& tracee = *cluster.real(102);
+  CHECK(!tracee.leader->ptrace.tracer);
+  cluster.settle();
+  CHECK(tracee.pgrp->nr_at(0) == 104);
+  CHECK(tracee.leader->ptrace.tracer);
+  for (const Returned& returned : cluster.take_returned()) CHECK(returned.result == 0);
 }
 
 TEST_CASE("a remote parent is told that its child is traced, and that it is no more",

@@ -184,7 +184,6 @@ long Node::let_die(Job& job) {
     if (!p || p->remote) continue;
     // Its parent or tracer may have been told by the failed node, or not.
     if (p->zombie) {
-      published_.erase(nr);  // nor may all have heard the same
       if (p->leader->ptrace.tracer)
         notify_tracer(*p->leader);
       else
