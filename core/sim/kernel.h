@@ -176,7 +176,13 @@ class Kernel {
   // POSIX's orphaned process group, without a member that dies.
   [[nodiscard]] bool is_orphaned(const core::Pid& pgrp, const Process* dying) const;
   void hang_up(Process& process);  // SIGHUP and SIGCONT, the group being orphaned
-  // --- files_travel.cpp. All fds of the process become PENDING, as it moves to another node.
+  // --- travel.cpp
+  // Whom migrate moves: the caller; or, as kill(2) has it, a process, 0 for the caller's group, the
+  // group -who (no -1); or a process and its descendants. All that live of them, in the order in
+  // which they are found. -ESRCH: there are none; -EPERM: one is an init; -EINVAL: no such `who`.
+  enum class Movers : std::uint8_t { caller, who, tree };
+  long find_movers(const Task& caller, Movers which, Nr who, std::vector<Process*>* movers);
+  // All fds of the process become PENDING, as it moves to another node.
   long leave_files(Process& process);
   // --- tty.cpp. May the caller read from a terminal with this foreground group? 0; -EIO if it may
   // not, and is not stopped; -kErestartsys: its group has been stopped by SIGTTIN.

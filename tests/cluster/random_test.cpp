@@ -43,6 +43,14 @@ std::vector<Scenario> large() {
         {101, {{Verb::kill, 102, kSigKill}, {Verb::setsid}, {Verb::exit, 0}}},
         {102, {{Verb::kill, 101, kSigKill}, {Verb::migrate, 1}}},
         {103, {{Verb::migrate, 0}, {Verb::fork, 106}, {Verb::exit, 0}}}}},
+      {"moved by others",
+       3,
+       tree,
+       {{100, {{Verb::wait, -1}, {Verb::migrate_tree, 1, 102}, {Verb::wait, -1}}},
+        {101, {{Verb::migrate_who, 0, -103}, {Verb::migrate_who, 2, 100}, {Verb::exit, 256}}},
+        {102, {{Verb::migrate_who, 0, 0}, {Verb::wait, -1}, {Verb::exit, 512}}},
+        {103, {{Verb::kill, 104, kSigKill}, {Verb::fork, 106}, {Verb::exit, 0}}},
+        {104, {{Verb::migrate_who, 2, 103}}}}},
   };
 }
 

@@ -1,79 +1,9 @@
 // Small scenarios, all their interleavings.
-#include <algorithm>
-#include <cstdio>
-
 #include <catch2/catch.hpp>
 
-#include "tests/cluster/explore.h"
+#include "tests/cluster/scenes.h"
 
 namespace ckpt::sim::cluster {
-
-namespace {
-
-Call fork(Nr nr) {
-  return {Verb::fork, nr};
-}
-Call migrate(NodeId to) {
-  return {Verb::migrate, to};
-}
-Call wait(Nr nr = -1, unsigned options = 0) {
-  return {Verb::wait, nr, options};
-}
-Call exits(int status = 0) {
-  return {Verb::exit, status << 8};
-}
-Call kill(Nr nr, int sig) {
-  return {Verb::kill, nr, sig};
-}
-Call setpgid(Nr pid, Nr pgid) {
-  return {Verb::setpgid, pid, pgid};
-}
-Call setsid() {
-  return {Verb::setsid};
-}
-
-#ifdef __SANITIZE_ADDRESS__
-constexpr bool kWhole = false;  // too slow: every scenario's first states
-constexpr std::uint64_t kMost = 2000;
-#else
-constexpr bool kWhole = true;
-constexpr std::uint64_t kMost = 2'000'000;
-#endif
-
-void holds(const Scenario& scenario) {
-  const Explored e = explore(scenario, kMost);
-  std::printf("%-46s %7llu%s states %6llu ends %3zu of %3zu outcomes, %zu by a pause\n",
-              scenario.name.c_str(), static_cast<unsigned long long>(e.states), e.whole ? "" : "+",
-              static_cast<unsigned long long>(e.ends), e.outcomes.size(), e.expected.size(),
-              static_cast<std::size_t>(
-                  std::count_if(e.outcomes.begin(), e.outcomes.end(),
-                                [&](const auto& o) { return !e.atomic.contains(o); })));
-  INFO(e.wrong);
-  CHECK(e.wrong.empty());
-  CHECK((e.whole || !kWhole));
-  CHECK(e.ends > 0);
-}
-
-using Setup = std::vector<std::pair<Nr, Call>>;
-
-// 101 on node 1, child of 100.
-const Setup kChild = {{100, fork(101)}, {101, migrate(1)}};
-
-Setup operator+(Setup a, const Setup& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-// Below 100, on nodes of their own: 101 and 102. Each has a child in group 103, in which nobody
-// else has a parent of another group: 103 and 104, on `at`. 103 is stopped.
-Setup job(NodeId of101, NodeId of102, NodeId of103, NodeId of104) {
-  return {{100, fork(101)},      {100, fork(102)},          {101, fork(103)},
-          {103, setpgid(0, 0)},  {102, fork(104)},          {104, setpgid(0, 103)},
-          {101, migrate(of101)}, {102, migrate(of102)},     {104, migrate(of104)},
-          {103, migrate(of103)}, {103, kill(103, kSigStop)}};
-}
-
-}  // namespace
 
 TEST_CASE("a parent waits for a child on another node", "[cluster][SSI-4][SSI-5]") {
   holds({"exit, wait", 2, kChild, {{100, {wait(), wait()}}, {101, {exits(3)}}}});
@@ -214,10 +144,6 @@ TEST_CASE("processes move", "[cluster][SSI-9]") {
 }
 
 TEST_CASE("a node fails", "[cluster][SSI-11]") {
-  const auto fails = [](Scenario scenario) {
-    scenario.fails = true;
-    holds(scenario);
-  };
   fails({"a child's node fails", 2, kChild, {{100, {wait(), wait()}}, {101, {exits(3)}}}});
   fails({"a child's node fails, a third is home", 3, kChild, {{100, {wait()}}, {101, {exits(3)}}}});
   fails({"a father's node fails",

@@ -28,18 +28,30 @@ void Cluster::fail(NodeId failed) {
           facts = node.facts_of(*p);  // of its end not all have heard
       }
   });
+  std::map<Nr, NodeId> whereabouts;
   std::vector<std::uint32_t> tokens;  // of calls that go on
   for_each_survivor([&](Node& node) {
     for (const Process* p : node.machine().all())
-      if (!p->remote) lost.erase(p->tgid->nr_at(0));
+      if (!p->remote) whereabouts[p->tgid->nr_at(0)] = node.id();
     node.append_tokens(tokens);
   });
   for (const std::uint32_t link : transport_.deliverable())
     for (const Message& message : transport_.on(link)) {
       if (message.verb != Verb::arrive && message.verb != Verb::gone) continue;
       lost.erase(static_cast<Nr>(message.a));
-      if (message.cargo) tokens.push_back(message.cargo->token);
+      if (!message.cargo) continue;
+      whereabouts[static_cast<Nr>(message.a)] = message.to;
+      tokens.push_back(message.cargo->token);
+      for (const MovedCall& call : message.cargo->calls) tokens.push_back(call.token);
     }
+  // Who has moved away from there in time is asked for where it is, though its facts be late.
+  for (const auto& [nr, where] : whereabouts) {
+    lost.erase(nr);
+    for_each_survivor([&](Node& node) {
+      Process* p = node.find(nr);
+      if (p && p->remote && p->node == failed) p->node = where;
+    });
+  }
   std::erase_if(callers_, [&](const auto& entry) {
     return std::find(tokens.begin(), tokens.end(), entry.second) == tokens.end();
   });
@@ -125,6 +137,7 @@ void Node::give_up_on(NodeId failed, NodeId undertaker) {
         if (job.answer) answer = *job.answer;  // it has come with the news of the child's end
         [[fallthrough]];
       case Verb::kill_here:
+      case Verb::move_here:
       case Verb::setpgid:
       case Verb::join:
       case Verb::found:

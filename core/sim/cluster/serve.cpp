@@ -37,6 +37,8 @@ long Node::perform(Job& job) {
       return found(request);
     case Verb::arrive:
       return arrive(job);
+    case Verb::move_here:
+      return serve_move(job);
     case Verb::exit_work: {
       Process* p = find(request.a);
       return !p || p->zombie || kernel_.continue_exit(*p) ? 0 : -EAGAIN;
@@ -71,7 +73,7 @@ long Node::perform(Job& job) {
 long Node::perform_call(Job& job, Task& caller) {
   const Message& call = job.request;
   // Where the process that it concerns executes, it has been done; or that is elsewhere by now.
-  if (job.answer && call.verb != Verb::wait) {
+  if (job.answer && call.verb != Verb::wait && job.movers.empty()) {
     const Message answer = *std::exchange(job.answer, {});
     if (answer.result != -EREMOTE) return answer.result;
   }
@@ -116,7 +118,9 @@ long Node::perform_call(Job& job, Task& caller) {
       return error;
     }
     case Verb::migrate:
-      return depart(job);
+    case Verb::migrate_who:
+    case Verb::migrate_tree:
+      return migrate(job, caller);
     default:
       return -ENOSYS;
   }
@@ -139,6 +143,7 @@ long Node::wait(Job& job, Task& caller) {
     }
     // Nothing any more: what changed is known here by now, and the scan starts over.
   }
+  if (caller.process->stopped) return block();  // it may have come here so
   WaitResult told;
   const long r = kernel_.wait4(caller, static_cast<Nr>(job.request.a),
                                static_cast<unsigned>(job.request.b), &told);
@@ -181,6 +186,7 @@ void Node::note_wait(const Message& gone) {
 long Node::moved(const Process& process) {
   const Nr nr = process.tgid->nr_at(0);
   if (std::find(departing_.begin(), departing_.end(), nr) != departing_.end()) return block();
+  current_->moved_to = process.node;
   return -EREMOTE;
 }
 
