@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -53,9 +54,11 @@ namespace {
 // More than enough for the programs: memory that is never touched costs nothing.
 std::uint64_t region_size(const format::Image& image, const PageStore& pages, const Arena& arena) {
   std::uint64_t size = 1 << 20;
-  for (const format::ImageMm& mm : image.process.mms)
-    size += (128 << 10) + mm.vmas.size() * 1024 + mm.guards.size() * 128 +
-            pages.runs(mm.ref).size() * 128;
+  for (const format::ImageMm& mm : image.process.mms) {
+    size += (128 << 10) + mm.vmas.size() * 1024 + mm.guards.size() * 128;
+    for (const PageStore::Run& run : pages.runs(mm.ref))
+      size += 128 + run.count * format::kPageSize / PageStore::kStep * 128;
+  }
   for (const format::ImageThread& t : image.process.threads)
     size += (16 << 10) + t.xstate.size() + t.pending.size() * 512;
   for (const format::ImageSignal& s : image.process.signals)
@@ -131,8 +134,10 @@ Status fill_shared(const PageStore& pages, std::int32_t objref, void* at) {
     auto* to = static_cast<std::byte*>(at) + run.address;
     std::uint64_t left = run.count * format::kPageSize, from = run.offset;
     while (left > 0) {
-      const ssize_t n = ::pread(pages.fd(), to, left, static_cast<off_t>(from));
+      const ssize_t n =
+          ::pread(pages.fd(), to, std::min(left, PageStore::kStep), static_cast<off_t>(from));
       if (n <= 0) return cannot("cannot restore shared memory", "reading its pages", {}, errno);
+      pages.give_back(from, static_cast<std::uint64_t>(n));
       to += n;
       from += static_cast<std::uint64_t>(n);
       left -= static_cast<std::uint64_t>(n);
@@ -359,12 +364,14 @@ void Rebirth::release() noexcept {
 // Until then a dump would take them with calls of ours under way. One that somebody stops is left
 // behind after a while.
 void Rebirth::Impl::await_departure(pid_t pid) const {
-  char line[32];  // of the region's first mapping in /proc/PID/maps
-  std::snprintf(line, sizeof line, "\n%08lx-", static_cast<unsigned long>(region.begin()));
+  char path[96];  // of the region's first mapping, which ends where the code begins
+  std::snprintf(path, sizeof path, "/proc/%d/map_files/%lx-%lx", pid,
+                static_cast<unsigned long>(region.begin()),
+                static_cast<unsigned long>(words->code));
   constexpr int kAttempts = 5000;
   for (int i = 0; i < kAttempts; ++i) {
-    const auto maps = host::kProc.read(std::to_string(pid) + "/maps");
-    if (maps.has_error() || ("\n" + *maps).find(line) == std::string::npos) return;
+    struct stat st {};
+    if (::lstat(path, &st) != 0) return;
     const timespec pause{0, 1000000};
     ::nanosleep(&pause, nullptr);
   }

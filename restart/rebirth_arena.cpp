@@ -19,7 +19,7 @@ namespace {
 constexpr std::uint64_t kTable = Arena::kAlignment;
 constexpr std::uint64_t kMostAddresses = 1ULL << 44;  // bytes of all areas
 
-// Mappings of one kind can have been one mapping.
+// Mappings of one kind can have been one mapping, and are again while they are in the arena.
 using MappingKind = std::tuple<std::uint32_t, bool, std::uint64_t, std::uint64_t, std::int32_t,
                                std::uint64_t, std::string_view>;
 MappingKind kind_of(const format::ImageVma& v) {
@@ -121,7 +121,7 @@ class Arena::Planner {
       if (!heritage.brought[i].empty()) add_gifts(actors_[i], heritage.brought[i], first);
   }
 
-  // Mappings that overlap are in one area.
+  // Mappings that overlap or touch are in one area.
   void add_areas(const std::vector<std::pair<const Mapped*, Extents>>& sharers) {
     std::vector<const format::ImageVma*> sorted;
     for (const auto& s : sharers) sorted.push_back(s.first->vma);
@@ -129,7 +129,7 @@ class Arena::Planner {
               [](const auto* a, const auto* b) { return a->vma.vm_start < b->vma.vm_start; });
     std::vector<Area> areas;
     for (const format::ImageVma* v : sorted)
-      if (!areas.empty() && v->vma.vm_start < areas.back().end)
+      if (!areas.empty() && v->vma.vm_start <= areas.back().end)
         areas.back().end = std::max<std::uint64_t>(areas.back().end, v->vma.vm_end);
       else
         areas.push_back({v->vma.vm_start, v->vma.vm_end, 0, v});
@@ -152,7 +152,8 @@ class Arena::Planner {
                              out_.areas_.end(), [&](const Area& a) { return a.end <= begin; });
     if (after == out_.areas_.end() || after->begin > begin) return;
     Share& share = out_.shares_[m.leader];
-    share.moves.push_back({begin, end, after->at + (begin - after->begin)});
+    share.moves.push_back({begin, end, after->at + (begin - after->begin),
+                           static_cast<std::size_t>(after - out_.areas_.begin())});
     share.same.insert(share.same.end(), same.begin(), same.end());
     const Extents stale = outside(within(held, begin, end), m.own);
     share.stale.insert(share.stale.end(), stale.begin(), stale.end());
@@ -176,9 +177,20 @@ class Arena::Planner {
 };
 
 bool Arena::Share::moves_to(std::uint64_t begin) const {
-  const auto at = std::lower_bound(moves.begin(), moves.end(), begin,
-                                   [](const Move& m, std::uint64_t b) { return m.begin < b; });
-  return at != moves.end() && at->begin == begin;
+  const auto at = std::upper_bound(moves.begin(), moves.end(), begin,
+                                   [](std::uint64_t b, const Move& m) { return b < m.end; });
+  return at != moves.end() && at->begin <= begin;
+}
+
+// What touches in an area touches in the image, too.
+void Arena::Share::join_moves() {
+  std::vector<Move> joined;
+  for (const Move& m : moves)
+    if (!joined.empty() && joined.back().area == m.area && joined.back().end == m.begin)
+      joined.back().end = m.end;
+    else
+      joined.push_back(m);
+  moves = std::move(joined);
 }
 
 Arena::Arena(const format::Image& image, const Forest& forest, const Plan& plan,
@@ -188,6 +200,7 @@ Arena::Arena(const format::Image& image, const Forest& forest, const Plan& plan,
   const auto by_address = [](const auto& a, const auto& b) { return a.begin < b.begin; };
   for (auto& [leader, share] : shares_) {
     std::sort(share.moves.begin(), share.moves.end(), by_address);
+    share.join_moves();
     std::sort(share.same.begin(), share.same.end(), by_address);
     std::sort(share.stale.begin(), share.stale.end(), by_address);
   }

@@ -6,7 +6,7 @@
 // (heritage.h) elsewhere: the arena is a range of addresses that is free in all of them, with an
 // *area* for each address range in which processes share something, as large as the largest of
 // their mappings there. A process moves its part of an area to its place by mremap(2), as one
-// mapping, and writes or drops there what differs from the area.
+// mapping where mappings of a kind touch, and writes or drops there what differs from the area.
 //
 // Mappings that grow downwards are left out: stacks, of which few pages stay the same in two
 // processes.
@@ -25,15 +25,18 @@ class PageStore;
 
 class Arena {
  public:
-  // A mapping that a process gets by mremap(2) from `from`.
+  // A mapping, or several that touch, that a process gets by mremap(2) from `from` in an area.
   struct Move {
     std::uint64_t begin = 0, end = 0, from = 0;
+    std::size_t area = 0;
   };
   struct Share {
     std::vector<Move> moves;  // ascending
     Extents same;             // within them, the pages that are as they are to be
     Extents stale;            // and those that are to be as if never written
+    // Is the mapping that begins here moved?
     [[nodiscard]] bool moves_to(std::uint64_t begin) const;
+    void join_moves();
   };
 
   Arena() = default;

@@ -1,5 +1,6 @@
 // ProcessCompiler: memory.
 #include <asm/prctl.h>
+#include <fcntl.h>
 #include <linux/prctl.h>
 #include <linux/rseq.h>
 #include <sys/mman.h>
@@ -15,7 +16,6 @@ namespace ckpt::restart {
 namespace {
 
 constexpr std::uint64_t kMinusOne = ~0ULL;
-constexpr std::uint64_t kMostAtOnce = 1ULL << 30;  // bytes that one read(2) certainly takes
 
 bool anonymous(const format::Vma& v) {
   return v.vma_type == format::kVmaAnon;
@@ -40,7 +40,7 @@ void ProcessCompiler::leave_old_memory() {
   p_.call("map the vdso", SYS_arch_prctl, {ARCH_MAP_VDSO_64, vvar}, host::kStubMust, vvar);
 }
 
-// One mapping stays one: mremap(2) and the like take no range of several.
+// Each move is of one mapping: mremap(2) takes no range of several.
 void ProcessCompiler::take_share() {
   for (const Arena::Move& m : share_->moves) {
     const std::uint64_t size = m.end - m.begin;
@@ -149,10 +149,14 @@ Status ProcessCompiler::fill() {
 
 void ProcessCompiler::fill(const Extent& e) {
   const auto fd = static_cast<std::uint64_t>(c_.pages_fd);
-  for (std::uint64_t at = e.begin; at < e.end; at += kMostAtOnce)
-    p_.call("fill", SYS_pread64,
-            {fd, at, std::min(kMostAtOnce, e.end - at), e.offset + (at - e.begin)}, host::kStubMust,
-            at);
+  for (std::uint64_t at = e.begin; at < e.end; at += PageStore::kStep) {
+    const std::uint64_t size = std::min(PageStore::kStep, e.end - at);
+    const std::uint64_t offset = e.offset + (at - e.begin);
+    p_.call("fill", SYS_pread64, {fd, at, size, offset}, host::kStubMust, at);
+    if (c_.pages.to_give_back(offset, size))
+      p_.call("give back", SYS_fallocate,
+              {fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, size}, 0);
+  }
 }
 
 // The bounds that the kernel keeps of an address space, and its executable.

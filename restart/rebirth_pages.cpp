@@ -1,5 +1,6 @@
 #include "restart/rebirth_pages.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -36,9 +37,28 @@ Status PageStore::pages(std::span<const std::byte> pages, std::span<const format
   }
   for (const format::PageRef& r : refs) {
     const bool zeros = r.first == format::kZeroPages;
-    runs_[r.objref].push_back({r.address, zeros ? kZeros : begin + r.first * kPageSize, r.count});
+    const std::uint64_t offset = zeros ? kZeros : begin + r.first * kPageSize;
+    runs_[r.objref].push_back({r.address, offset, r.count});
+    if (zeros) continue;
+    uses_.resize(size_ / kPageSize);
+    for (std::uint64_t i = offset / kPageSize; i < offset / kPageSize + r.count; ++i)
+      uses_[i] = static_cast<std::uint8_t>(std::min(uses_[i] + 1, 2));
   }
   return {};
+}
+
+bool PageStore::to_give_back(std::uint64_t offset, std::uint64_t bytes) const {
+  constexpr std::uint64_t kLeast = 256U << 10;
+  const auto first = uses_.begin() + static_cast<std::ptrdiff_t>(offset / kPageSize);
+  return bytes >= kLeast &&
+         std::all_of(first, first + static_cast<std::ptrdiff_t>(bytes / kPageSize),
+                     [](std::uint8_t uses) { return uses == 1; });
+}
+
+void PageStore::give_back(std::uint64_t offset, std::uint64_t bytes) const {
+  if (to_give_back(offset, bytes))
+    static_cast<void>(::fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                  static_cast<off_t>(offset), static_cast<off_t>(bytes)));
 }
 
 std::vector<PageStore::Run> PageStore::runs(std::int32_t objref) const {

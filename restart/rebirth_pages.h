@@ -30,10 +30,18 @@ class PageStore : public format::PageSink {
   // An offset from which `count` pages of zeros can be read.
   [[nodiscard]] Result<std::uint64_t> zeros(std::uint64_t count) const;
 
+  // Whoever takes pages that nobody else will takes them in steps, and gives each step's back
+  // (fallocate(2), FALLOC_FL_PUNCH_HOLE): so they are not in memory twice.
+  static constexpr std::uint64_t kStep = 16ULL << 20;  // bytes
+  // Are [offset, offset + bytes) worth it, and each of the pages for one place only?
+  [[nodiscard]] bool to_give_back(std::uint64_t offset, std::uint64_t bytes) const;
+  void give_back(std::uint64_t offset, std::uint64_t bytes) const;
+
  private:
   PageStore() = default;
   int fd_ = -1;
-  std::uint64_t size_ = 0;  // bytes
+  std::uint64_t size_ = 0;          // bytes
+  std::vector<std::uint8_t> uses_;  // of each page in the file; 2: more than one
   std::unordered_map<std::int32_t, std::vector<Run>> runs_;
 };
 

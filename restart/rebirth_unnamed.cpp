@@ -78,8 +78,13 @@ Status OpenedFiles::fill_unnamed(const format::ImageInode& inode, const PageStor
                        errno);
   for (const PageStore::Run& run : pages.runs(inode.inode.objref)) {
     if (run.offset == PageStore::kZeros) continue;
-    CKPT_CHECK(copy(pages.fd(), run.offset, fd, run.address,
-                    std::min(run.count * format::kPageSize, size - run.address), inode));
+    const std::uint64_t bytes = run.count * format::kPageSize;
+    for (std::uint64_t done = 0; done < bytes; done += PageStore::kStep) {
+      const std::uint64_t at = run.address + done;
+      const std::uint64_t some = std::min({bytes - done, PageStore::kStep, size - at});
+      CKPT_CHECK(copy(pages.fd(), run.offset + done, fd, at, some, inode));
+      pages.give_back(run.offset + done, some);
+    }
   }
   return {};
 }

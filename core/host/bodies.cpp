@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/host/in_parts.h"
 #include "core/host/page_writer.h"
 
 namespace ckpt::host {
@@ -45,15 +46,46 @@ std::size_t index_of(const std::vector<ThreadState>& threads, pid_t tid) {
 void leave_out(std::span<const format::GuardArea> guards, std::vector<PageRange>& ranges) {
   if (guards.empty()) return;
   std::vector<PageRange> left;
+  auto guard = guards.begin();
   for (PageRange r : ranges) {
-    for (const format::GuardArea& g : guards) {
-      if (g.end <= r.begin || g.start >= r.end) continue;
-      if (r.begin < g.start) left.push_back({r.begin, g.start});
-      r.begin = std::min<std::uint64_t>(g.end, r.end);
+    while (guard != guards.end() && guard->end <= r.begin) ++guard;
+    for (auto g = guard; g != guards.end() && g->start < r.end; ++g) {
+      if (r.begin < g->start) left.push_back({r.begin, g->start});
+      r.begin = std::min<std::uint64_t>(g->end, r.end);
     }
     if (r.begin < r.end) left.push_back(r);
   }
   ranges = std::move(left);
+}
+
+bool is_private(const format::Vma& vma) {
+  return vma.vma_type == format::kVmaAnon || vma.vma_type == format::kVmaFile;
+}
+
+// The pages of a process's own, ascending. Private mappings with no shared one between them are
+// looked at together: what is found in the kernel's own mappings there does not count.
+Status find_pages(const ProcessState& s, std::vector<PageRange>& out) {
+  std::vector<PageRange> found;
+  const auto& vmas = s.mm.vmas;
+  for (auto first = vmas.begin(); first != vmas.end();) {
+    const auto shared = [](const format::ImageVma& v) { return !is_private(v.vma); };
+    const auto last = std::find_if(first, vmas.end(), shared);
+    if (first == last) {
+      ++first;
+      continue;
+    }
+    found.clear();
+    CKPT_CHECK(s.pages.scan(first->vma.vm_start, std::prev(last)->vma.vm_end, found));
+    for (const PageRange& r : found) {
+      while (first != last && first->vma.vm_end <= r.begin) ++first;
+      for (auto v = first; v != last && v->vma.vm_start < r.end; ++v)
+        out.push_back({std::max<std::uint64_t>(r.begin, v->vma.vm_start),
+                       std::min<std::uint64_t>(r.end, v->vma.vm_end)});
+    }
+    first = last;
+  }
+  leave_out(s.mm.guards, out);
+  return {};
 }
 
 }  // namespace
@@ -374,22 +406,25 @@ Status Bodies::write_contents(format::RecordSink& out, core::ObjHash& objhash) {
 
 Status Bodies::write_pages(format::RecordSink& out, core::ObjHash& objhash) {
   // Until they are written.
-  std::vector<PageScanner> scanners;
   std::vector<Descriptor> files;
-  scanners.reserve(processes_.size());
   PageWriter writer(out);
-  std::vector<PageRange> ranges;
+  std::vector<std::vector<PageRange>> ranges(processes_.size());
+  const auto find_some = [&](std::size_t begin, std::size_t end) -> Status {
+    for (std::size_t i = begin; i < end; ++i) CKPT_CHECK(find_pages(processes_[i], ranges[i]));
+    return {};
+  };
+  CKPT_CHECK(in_parts(ranges.size(), find_some));
   for (std::size_t i = 0; i < processes_.size(); ++i) {
     const ProcessState& s = processes_[i];
-    CKPT_TRY(PageScanner scanner, PageScanner::open(s.threads.front().tid));
-    scanners.push_back(std::move(scanner));
-    const PageScanner* const frames = processes_.size() > 1 ? &scanners.back() : nullptr;
+    const PageScanner* const frames = processes_.size() > 1 ? &s.pages : nullptr;
+    const std::int32_t mm = objhash.lookup(*anchors_[i][0]);
+    // Each mapping's by themselves: a reference does not reach into another one.
+    auto rest = std::span<const PageRange>(ranges[i]);
     for (const format::ImageVma& v : s.mm.vmas) {
-      if (v.vma.vma_type != format::kVmaAnon && v.vma.vma_type != format::kVmaFile) continue;
-      ranges.clear();
-      CKPT_CHECK(scanners.back().scan(v.vma.vm_start, v.vma.vm_end, ranges));
-      leave_out(s.mm.guards_in(v.vma), ranges);
-      CKPT_CHECK(writer.add(objhash.lookup(*anchors_[i][0]), s.memory.fd(), ranges, ~0ULL, frames));
+      std::size_t n = 0;
+      while (n < rest.size() && rest[n].begin < v.vma.vm_end) ++n;
+      if (n > 0) CKPT_CHECK(writer.add(mm, s.memory.fd(), rest.first(n), ~0ULL, frames));
+      rest = rest.subspan(n);
     }
   }
   for (const auto& [inode, shared] : shared_) {

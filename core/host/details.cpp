@@ -91,7 +91,7 @@ class DetailReader {
   Status read_fd(int fd, OpenFile& file) {
     const std::string name = "fd/" + std::to_string(fd);
     CKPT_TRY(file.link, proc_.read_link(dir_ + "/" + name));
-    CKPT_TRY(const std::string text, proc_.read(dir_ + "/fdinfo/" + std::to_string(fd)));
+    CKPT_TRY(const std::string text, proc_.read_record(dir_ + "/fdinfo/" + std::to_string(fd)));
     CKPT_TRY(const FdInfo info, parse_fdinfo(text));
     file.flags = info.flags & ~kCloexec;
     file.offset = info.pos;

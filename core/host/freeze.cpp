@@ -61,7 +61,8 @@ void make_restartable(user_regs_struct& regs) {
 
 // What has exited cannot be seized (EPERM, or ESRCH if it was reaped as well).
 bool has_ended(pid_t pid, pid_t tid) {
-  const auto text = kProc.read(std::to_string(pid) + "/task/" + std::to_string(tid) + "/stat");
+  const auto text =
+      kProc.read_record(std::to_string(pid) + "/task/" + std::to_string(tid) + "/stat");
   if (text.has_error()) return true;
   const auto stat = parse_stat(text.value());
   return stat.has_error() || stat->state == 'Z' || stat->state == 'X';
@@ -69,8 +70,8 @@ bool has_ended(pid_t pid, pid_t tid) {
 
 // It is done but for others: an init that waits for its members, or a leader for such a thread.
 bool waits_in_exit(const Tracee& tracee) {
-  const auto text =
-      kProc.read(std::to_string(tracee.pid()) + "/task/" + std::to_string(tracee.tid()) + "/stat");
+  const auto text = kProc.read_record(std::to_string(tracee.pid()) + "/task/" +
+                                      std::to_string(tracee.tid()) + "/stat");
   if (text.has_error()) return true;
   const auto stat = parse_stat(text.value());
   if (stat.has_error()) return true;
@@ -82,7 +83,7 @@ bool waits_in_exit(const Tracee& tracee) {
 // clock_nanosleep has the number of a clock.
 std::uint64_t restarted_call(pid_t pid, pid_t tid) {
   const std::string dir = std::to_string(pid) + "/task/" + std::to_string(tid);
-  const auto call = kProc.read(dir + "/syscall");
+  const auto call = kProc.read_record(dir + "/syscall");
   if (call.has_error()) return 0;
   std::string_view words = call.value();
   std::uint64_t number = 0, argument = 0;
@@ -90,7 +91,7 @@ std::uint64_t restarted_call(pid_t pid, pid_t tid) {
   if (!second || !scan(*first, number) || number != SYS_restart_syscall ||
       !scan_base(second->substr(std::min<std::size_t>(2, second->size())), argument, 16))
     return 0;
-  const auto where = kProc.read(dir + "/wchan");
+  const auto where = kProc.read_record(dir + "/wchan");
   if (where.has_error() || where.value().starts_with("do_signal_stop")) return 0;
   if (where.value().starts_with("futex")) return SYS_futex;
   if (where.value().find("poll") != std::string::npos) return SYS_poll;
@@ -101,7 +102,7 @@ std::uint64_t restarted_call(pid_t pid, pid_t tid) {
 // Until it shows that it has taken the SIGSTOP, or a second has gone by.
 void await_stop(pid_t pid) {
   for (int i = 0; i < 1000; ++i) {
-    const auto text = kProc.read(std::to_string(pid) + "/stat");
+    const auto text = kProc.read_record(std::to_string(pid) + "/stat");
     if (text.has_error()) return;
     const auto stat = parse_stat(text.value());
     if (stat.has_error() || stat->state == 'T' || stat->state == 'Z') return;

@@ -122,11 +122,11 @@ class Gatherer {
   }
 
   Status read_guards() {
+    CKPT_TRY(s_.pages, PageScanner::open(window(p_)));
     if (s_.mm.vmas.empty()) return {};
-    CKPT_TRY(const PageScanner scanner, PageScanner::open(window(p_)));
     const auto first = s_.mm.vmas.front().vma.vm_start, last = s_.mm.vmas.back().vma.vm_end;
     auto vma = s_.mm.vmas.begin();
-    for (const PageRange& found : scanner.guards(first, std::min<std::uint64_t>(last, kTaskSize)))
+    for (const PageRange& found : s_.pages.guards(first, std::min<std::uint64_t>(last, kTaskSize)))
       for (; vma != s_.mm.vmas.end() && vma->vma.vm_start < found.end; ++vma) {
         const std::uint64_t begin = std::max<std::uint64_t>(found.begin, vma->vma.vm_start);
         const std::uint64_t end = std::min<std::uint64_t>(found.end, vma->vma.vm_end);
@@ -206,7 +206,7 @@ class Gatherer {
   }
 
   Status read_mm() {
-    CKPT_TRY(const std::string stat, kProc.read(dir_ + "/stat"));
+    CKPT_TRY(const std::string stat, kProc.read_record(dir_ + "/stat"));
     const auto f = stat_fields(stat);
     constexpr std::size_t kFirst = 3;  // the number, in proc(5), of f[0]
     const auto field = [&](std::size_t n) { return n - kFirst < f.size() ? f[n - kFirst] : 0; };
@@ -228,7 +228,7 @@ class Gatherer {
       mm.exe_dev = st.value().st_dev;
       mm.exe_ino = st.value().st_ino;
     }
-    CKPT_TRY(const std::string auxv, kProc.read(dir_ + "/auxv"));
+    CKPT_TRY(const std::string auxv, kProc.read_record(dir_ + "/auxv"));
     const auto bytes = std::as_bytes(std::span(auxv));
     s_.mm.auxv.assign(bytes.begin(), bytes.end());
     return {};
@@ -237,20 +237,20 @@ class Gatherer {
   Status read_signal() {
     format::Signal& g = s_.signal.signal;
     g.nr_rlimits = format::kRlimits;
-    CKPT_TRY(const std::string limits, kProc.read(dir_ + "/limits"));
+    CKPT_TRY(const std::string limits, kProc.read_record(dir_ + "/limits"));
     CKPT_TRY(s_.signal.rlimits, parse_limits(limits));
     const auto number = [&](const char* name, int base) -> std::uint64_t {
-      const auto text = kProc.read(dir_ + "/" + name);
+      const auto text = kProc.read_record(dir_ + "/" + name);
       std::int64_t value = 0;
       if (!text.has_error()) scan_base(trim(text.value()), value, base);
       return static_cast<std::uint64_t>(value);
     };
     g.personality = static_cast<std::uint32_t>(number("personality", 16));
-    const auto score = kProc.read(dir_of(p_.pid) + "/oom_score_adj");
+    const auto score = kProc.read_record(dir_of(p_.pid) + "/oom_score_adj");
     std::int32_t adj = 0;
     if (!score.has_error()) scan(trim(score.value()), adj);
     g.oom_score_adj = adj;
-    const auto filter = kProc.read(window_ + "/coredump_filter");
+    const auto filter = kProc.read_record(window_ + "/coredump_filter");
     std::uint32_t bits = 0;
     if (!filter.has_error()) scan_base(trim(filter.value()), bits, 16);
     g.coredump_filter = bits;
@@ -266,7 +266,7 @@ class Gatherer {
   void read_descriptors() {
     for (const FdEntry& fd : p_.fds) {
       if (!has_inside(tree_.snapshot().files[fd.file].type)) continue;
-      const auto text = kProc.read(dir_ + "/fdinfo/" + std::to_string(fd.fd));
+      const auto text = kProc.read_record(dir_ + "/fdinfo/" + std::to_string(fd.fd));
       if (text.has_error()) continue;
       DescriptorState d{fd.fd, parse_file_state(text.value())};
       if (d.image.state.kind != 0) s_.descriptors.push_back(std::move(d));
@@ -321,10 +321,10 @@ class Gatherer {
   }
 
   Status read_credentials(ThreadState& t) {
-    CKPT_TRY(const std::string text,
-             kProc.read(dir_of(p_.pid) + "/task/" + std::to_string(t.tid) + "/status"));
-    CKPT_TRY(t.cred, parse_credentials(text));
-    s_.shadow_stack |= text.find("x86_Thread_features:\tshstk") != std::string::npos;
+    const auto thread = std::lower_bound(p_.threads.begin(), p_.threads.end(), t.tid,
+                                         [](const auto& a, pid_t tid) { return a.tid < tid; });
+    CKPT_TRY(t.cred, parse_credentials(thread->status));
+    s_.shadow_stack |= thread->status.find("x86_Thread_features:\tshstk") != std::string::npos;
     return {};
   }
 

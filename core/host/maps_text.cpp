@@ -78,12 +78,12 @@ Result<std::vector<Mapping>> parse_smaps(std::string_view text) {
   while (!text.empty()) {
     std::string_view line = next_line(text);
     if (line.empty()) continue;
-    // A head begins with an address in lower case, a detail with a name and a colon.
-    const auto colon = line.find_first_of(": ");
-    if (colon != std::string_view::npos && line[colon] == ':' && line[0] >= 'A' && line[0] <= 'Z') {
+    // A head begins with an address in lower case, a detail with a name.
+    if (line[0] >= 'A' && line[0] <= 'Z') {
       if (out.empty()) return not_understood(line);
-      if (!line.starts_with("VmFlags:")) continue;
-      std::string_view rest = line.substr(colon + 1);
+      constexpr std::string_view kFlags = "VmFlags:";
+      if (!line.starts_with(kFlags)) continue;
+      std::string_view rest = line.substr(kFlags.size());
       while (const auto word = next_word(rest)) out.back().flags.emplace_back(*word);
       continue;
     }

@@ -1,7 +1,8 @@
 // Which pages of a process hold contents of its own, and reading them.
 #pragma once
 
-#include "core/host/process_state.h"
+#include "core/host/inject.h"
+#include "core/host/maps_text.h"
 
 namespace ckpt::host {
 
@@ -9,11 +10,12 @@ struct PageRange {
   std::uint64_t begin = 0, end = 0;  // addresses
 };
 
-// The pages of a private mapping that are the process's own: written at some time, in memory or
+// The pages of private mappings that are the process's own: written at some time, in memory or
 // swapped out. Those that only show a file or the zero page are left out. By PAGEMAP_SCAN
 // (Linux 6.7), else by /proc/PID/pagemap. errno EACCES if neither may be read.
 class PageScanner {
  public:
+  PageScanner() = default;  // of nothing
   static Result<PageScanner> open(pid_t pid);
   Status scan(std::uint64_t begin, std::uint64_t end, std::vector<PageRange>& out) const;
   // The frames of the pages from `begin` on, as far as other processes may have the same: 0 for a

@@ -46,17 +46,26 @@ struct CloseDir {
 }  // namespace
 
 Result<std::string> ProcFs::read(const std::string& path) const {
+  return read(path, false);
+}
+
+Result<std::string> ProcFs::read_record(const std::string& path) const {
+  return read(path, true);
+}
+
+Result<std::string> ProcFs::read(const std::string& path, bool record) const {
   const Fd fd(open(full(path).c_str(), O_RDONLY | O_CLOEXEC));
   if (fd.get() < 0) return failed(full(path));
   std::string text;
   std::size_t used = 0;
   for (;;) {
     if (text.size() - used < 2048) text.resize(text.size() + std::max<std::size_t>(4096, used));
-    const ssize_t n = ::read(fd.get(), text.data() + used, text.size() - used);
+    const std::size_t room = text.size() - used;
+    const ssize_t n = ::read(fd.get(), text.data() + used, room);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return failed(full(path));
-    if (n == 0) break;
     used += static_cast<std::size_t>(n);
+    if (n == 0 || (record && static_cast<std::size_t>(n) < room)) break;
     if (used > kMaxText) return cannot("cannot read " + full(path), "too long", {}, EFBIG);
   }
   text.resize(used);

@@ -18,6 +18,9 @@ class ProcFs {
 
   // `path` is relative to the root, e.g. "12/stat". The whole text, at most 64 MiB.
   Result<std::string> read(const std::string& path) const;
+  // The same of a file that the kernel writes as one record, of which a read that is not full is
+  // the last: stat, status, limits and the like, but no list.
+  Result<std::string> read_record(const std::string& path) const;
   Result<std::string> read_link(const std::string& path) const;
   // The entries whose names are numbers, ascending.
   Result<std::vector<std::int32_t>> numbers(const std::string& path) const;
@@ -33,6 +36,7 @@ class ProcFs {
 
  private:
   std::string full(const std::string& path) const { return root_ + "/" + path; }
+  Result<std::string> read(const std::string& path, bool record) const;
   std::string root_;
 };
 

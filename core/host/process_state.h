@@ -6,6 +6,7 @@
 #include "core/host/freeze.h"
 #include "core/host/inject.h"
 #include "core/host/maps_text.h"
+#include "core/host/page_scan.h"
 #include "format/image.h"
 
 namespace ckpt::host {
@@ -38,6 +39,7 @@ struct DescriptorState {
 struct ProcessState {
   const ProcessSnapshot* snapshot = nullptr;
   ProcessMemory memory;
+  PageScanner pages;
   InjectionSite site;
   std::vector<Mapping> mappings;
   format::ImageMm mm;  // its vmas are those of `mappings` that go into the image, in the same order

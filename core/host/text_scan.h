@@ -7,21 +7,25 @@
 
 namespace ckpt::host {
 
-constexpr std::string_view kBlank = " \t\n\r";
+constexpr bool is_blank(char c) {
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
 
 inline std::string_view trim(std::string_view s) {
-  const auto first = s.find_first_not_of(kBlank);
-  if (first == std::string_view::npos) return {};
-  return s.substr(first, s.find_last_not_of(kBlank) - first + 1);
+  while (!s.empty() && is_blank(s.front())) s.remove_prefix(1);
+  while (!s.empty() && is_blank(s.back())) s.remove_suffix(1);
+  return s;
 }
 
 // Takes the next word off `rest`; nullopt at the end.
 inline std::optional<std::string_view> next_word(std::string_view& rest) {
-  const auto first = rest.find_first_not_of(kBlank);
-  if (first == std::string_view::npos) return {};
-  const auto last = std::min(rest.find_first_of(kBlank, first), rest.size());
+  std::size_t first = 0;
+  while (first < rest.size() && is_blank(rest[first])) ++first;
+  std::size_t last = first;
+  while (last < rest.size() && !is_blank(rest[last])) ++last;
   const std::string_view word = rest.substr(first, last - first);
   rest.remove_prefix(last);
+  if (word.empty()) return {};
   return word;
 }
 

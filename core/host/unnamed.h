@@ -4,7 +4,7 @@
 
 #include <map>
 
-#include "core/host/page_scan.h"
+#include "core/host/process_state.h"
 
 namespace ckpt::host {
 

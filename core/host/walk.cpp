@@ -111,14 +111,14 @@ class Walker {
     const auto at = std::lower_bound(all.begin(), all.end(), pid,
                                      [](const ProcStat& s, pid_t p) { return s.pid < p; });
     if (at != all.end() && at->pid == pid) return *at;
-    const auto text = proc_.read(std::to_string(pid) + "/stat");
+    const auto text = proc_.read_record(std::to_string(pid) + "/stat");
     if (text.has_error()) return trouble(text.error(), pid);
     return parse_stat(text.value());
   }
 
   Result<ProcessSnapshot> read_process(pid_t pid) const {
     const std::string dir = std::to_string(pid);
-    const auto status_text = proc_.read(dir + "/status");
+    const auto status_text = proc_.read_record(dir + "/status");
     if (status_text.has_error()) return trouble(status_text.error(), pid);
     CKPT_TRY(const ProcStat stat, stat_of(pid));
     CKPT_TRY(const ProcStatus status, parse_status(status_text.value()));
@@ -126,7 +126,7 @@ class Walker {
       return changed("process " + dir + " (" + stat.comm + ") ended");
     ProcessSnapshot p;
     take(stat, status, p);
-    CKPT_CHECK(read_threads(status, p));
+    CKPT_CHECK(read_threads(status, status_text.value(), p));
     p.state = state_of(p);
     p.exiting = p.state == ProcState::running && (stat.flags & kPfExiting) != 0;
     if (p.state == ProcState::zombie || p.state == ProcState::dead) p.exit_code = stat.exit_code;
@@ -161,12 +161,14 @@ class Walker {
     p.seccomp = status.seccomp;
   }
 
-  Status read_threads(const ProcStatus& leader, ProcessSnapshot& p) const {
+  Status read_threads(const ProcStatus& leader, const std::string& leader_text,
+                      ProcessSnapshot& p) const {
     const std::string dir = std::to_string(p.pid) + "/task";
     const auto tids = proc_.numbers(dir);
     if (tids.has_error()) return trouble(tids.error(), p.pid);
     for (const pid_t tid : tids.value()) {
       CKPT_TRY(auto thread, read_thread(dir + "/" + std::to_string(tid), tid, leader, p));
+      if (tid == p.pid) thread.status = leader_text;
       p.threads.push_back(std::move(thread));
     }
     std::stable_partition(p.threads.begin(), p.threads.end(),
@@ -189,9 +191,10 @@ class Walker {
     t.tid = tid;
     ProcStatus status = leader;
     if (tid != p.pid) {
-      const auto text = proc_.read(dir + "/status");
+      const auto text = proc_.read_record(dir + "/status");
       if (text.has_error()) return vanished(text.error());
       CKPT_TRY(status, parse_status(text.value()));
+      t.status = text.value();
     }
     t.ns_tids = status.ns_pid.empty() ? std::vector{tid} : status.ns_pid;
     t.comm = tid == p.pid ? p.comm : status.name;
@@ -236,7 +239,7 @@ std::string window_dir(const ProcessSnapshot& process) {
 
 bool descends_from(const ProcFs& proc, pid_t pid, pid_t ancestor) {
   for (int up = 0; pid > 1 && up < 4096; ++up) {
-    const auto text = proc.read(std::to_string(pid) + "/stat");
+    const auto text = proc.read_record(std::to_string(pid) + "/stat");
     if (text.has_error()) return false;
     const auto stat = parse_stat(text.value());
     if (stat.has_error()) return false;
@@ -251,7 +254,7 @@ Result<std::vector<ProcStat>> scan_everybody(const ProcFs& proc) {
   std::vector<ProcStat> out(pids.size());
   CKPT_CHECK(in_parts(pids.size(), [&](std::size_t begin, std::size_t end) -> Status {
     for (std::size_t i = begin; i < end; ++i) {
-      const auto text = proc.read(std::to_string(pids[i]) + "/stat");
+      const auto text = proc.read_record(std::to_string(pids[i]) + "/stat");
       auto stat = text.has_error() ? text.error() : parse_stat(text.value());
       if (!stat.has_error()) out[i] = std::move(*stat);
     }

@@ -74,6 +74,15 @@ class Case(unittest.TestCase):
         self.assertNotIn(b"Sanitizer", p.stderr)
         return Done(p.returncode, p.stdout or b"", p.stderr)
 
+    def wait_for_name(self, pid, name):
+        deadline = time.monotonic() + 20
+        while True:
+            with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
+                if f.read() == name + "\n":
+                    return
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+
     def ok(self, *args, **kwargs):
         done = self.ckpt(*args, **kwargs)
         self.assertEqual(done.code, 0, done.err)

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 
 from harness import GHOST, SMALL, Case, main
 
@@ -135,15 +134,6 @@ class Here(Case):
         self.assertRegex(done.out, rf"(?m)^  {leader} by the session of {sleeper} \(sleep\), "
                                    "whose leader is gone$")
 
-    def wait_for_name(self, pid, name):
-        deadline = time.monotonic() + 20
-        while True:
-            with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
-                if f.read() == name + "\n":
-                    return
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.01)
-
     def test_free(self):
         with open("/proc/sys/kernel/pid_max", encoding="utf-8") as f:
             top = int(f.read())
@@ -160,11 +150,11 @@ class Files(Case):
     """What has become of the files of a live process."""
 
     def hold(self, redirections):
-        p = subprocess.Popen(["bash", "-c", f"exec {redirections}; echo; exec sleep 1000"],
+        p = subprocess.Popen(["bash", "-c", f"exec {redirections}; exec sleep 1000"],
                              cwd=self.dir, stdout=subprocess.PIPE, start_new_session=True)
         self.addCleanup(p.communicate)
         self.addCleanup(p.kill)
-        p.stdout.readline()
+        self.wait_for_name(p.pid, "sleep")
         self.ok("dump", "--no-memory", "--pid", p.pid, "--leave-running", "-o", "f.ckpt")
 
     def write(self, name, text):

@@ -195,19 +195,20 @@ Check in_futex() {
 
 // A process in a call until an instant that comes while the processes are an image, or soon before
 // or afterwards. It stays when the call is over, since nobody knows when that is.
-Check due(const std::function<void(const timespec&)>& call) {
-  const timespec until{static_cast<time_t>(seconds_of(CLOCK_MONOTONIC)) + 2, 0};
+Check due(long nr, const std::function<void(const timespec&)>& call) {
+  const timespec instant{static_cast<time_t>(seconds_of(CLOCK_MONOTONIC)) + 2, 0};
   const Pipe leave;
   const pid_t pid = fork();
   if (pid == 0) {
     close(leave.ends[1]);
-    call(until);
-    const double late = seconds_of(CLOCK_MONOTONIC) - static_cast<double>(until.tv_sec);
+    call(instant);
+    const double late = seconds_of(CLOCK_MONOTONIC) - static_cast<double>(instant.tv_sec);
     check(late >= 0 && late < 60, "too early, or too late");
     char c = 0;
     check(read(leave.ends[0], &c, 1) == 0, "read");
     std::_Exit(0);
   }
+  until([=] { return in_call(pid, nr) || in_call(pid, SYS_read); }, "the call");
   return [=] {
     close(leave.ends[1]);
     int status = 0;
@@ -216,7 +217,7 @@ Check due(const std::function<void(const timespec&)>& call) {
 }
 
 Check in_futex_until() {
-  return due([](const timespec& until) {
+  return due(SYS_futex, [](const timespec& until) {
     int word = 0;
     const long r = syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, 0, &until, nullptr, ~0U);
     check(r == -1 && errno == ETIMEDOUT, "futex");
@@ -224,7 +225,7 @@ Check in_futex_until() {
 }
 
 Check in_clock_nanosleep() {
-  return due([](const timespec& until) {
+  return due(SYS_clock_nanosleep, [](const timespec& until) {
     check(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr) == 0, "clock_nanosleep");
   });
 }
