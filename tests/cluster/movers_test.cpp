@@ -52,6 +52,15 @@ TEST_CASE("a parent moves its child", "[cluster][SSI-9]") {
          {{100, {move(101, 0), kill(101, kSigStop), kill(101, kSigCont)}},
           {101, {wait(), exits(1)}},
           {102, {exits(2)}}}});
+  // Whom it waits for lives on, or dies only when it is stopped.
+  holds({"a sleeping child is moved",
+         2,
+         kChild + Setup{{101, fork(102)}},
+         {{100, {move(101, 0)}}, {101, {wait()}}}});
+  holds({"a sleeping child is stopped, and moved",
+         2,
+         kChild + Setup{{101, fork(102)}},
+         {{100, {kill(101, kSigStop), move(101, 0), kill(102, kSigKill)}}, {101, {wait()}}}});
   holds({"a child's thread waits, and it is moved",
          2,
          kChild + Setup{{101, kThread}, {101, fork(103)}},
@@ -97,6 +106,15 @@ TEST_CASE("a group moves", "[cluster][SSI-9]") {
          3,
          kGroup,
          {{100, {move(-101, 0), kill(-101, kSigKill), wait()}}, {102, {fork(104), exits(2)}}}});
+  holds({"a group moves while one joins and one exits",
+         3,
+         kChild + Setup{{101, setpgid(0, 0)}, {100, fork(102)}, {102, migrate(2)}},
+         {{100, {move(-101, 0)}}, {101, {exits(1)}}, {102, {setpgid(0, 101)}}}});
+  // Those that were there are gone, but the group never was.
+  holds({"a group moves while members fork and exit",
+         2,
+         kChild + Setup{{101, setpgid(0, 0)}, {101, fork(102)}},
+         {{100, {move(-101, 0)}}, {101, {exits(1)}}, {102, {fork(104), exits(2)}}}});
   holds({"a group moves with its mover",
          2,
          kChild + Setup{{100, fork(102)}},
@@ -132,6 +150,10 @@ TEST_CASE("a node fails while others are moved", "[cluster][SSI-9][SSI-11]") {
          3,
          Setup{{100, fork(101)}, {101, migrate(2)}, {101, fork(102)}},
          {{100, {move(101, 1), wait()}}, {101, {wait()}}, {102, {exits(1)}}}});
+  fails({"a waiting child is on its way when another node fails",
+         3,
+         Setup{{100, fork(101)}, {101, migrate(2)}, {101, fork(102)}, {100, {Verb::subreaper, 1}}},
+         {{100, {move(101, 0)}}, {101, {wait(), exits(1)}}, {102, {exits(2)}}}});
   fails({"moved and killed, and a node fails",
          3,
          kChild + Setup{{100, fork(102)}},
