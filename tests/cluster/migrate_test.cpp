@@ -270,6 +270,19 @@ TEST_CASE("without migrate there are no nodes in an image", "[cluster][SSI-0]") 
   const format::Image image = image_of(history);
   CHECK(image.nodes.empty());
   CHECK((image.header.features & format::kFeatureNodes) == 0);
+  // Said to be at home, where it would be, it differs in that alone.
+  const std::string log = slurp(CKPT_SOURCE_DIR "/samples/orphaned-group.strace");
+  std::istringstream lines(log);
+  std::string at_home;
+  for (std::string line; std::getline(lines, line);)
+    at_home += (line.starts_with("#") ? "" : "[home] ") + line + "\n";
+  const History same = replay_whole(at_home);
+  CHECK(same.machine->nodes() == std::vector<std::string>{"home"});
+  CHECK(same.calls == history.calls);
+  CHECK(same.unparsed == history.unparsed);
+  const format::Image with = image_of(same);
+  CHECK(with.task_nodes.size() == image.task_nodes.size());
+  CHECK(differences(image, with, false) == "");
 }
 
 TEST_CASE("a tree over several nodes is one image, and restarts on any number of nodes",
