@@ -69,7 +69,7 @@ Status Replay::start_root(std::uint32_t actor, std::uint64_t line) {
   m_.set_pgrp(world, m_.outside_pid(m_.root_ns(), unknown));
   m_.set_session(world, m_.outside_pid(m_.root_ns(), unknown));
   std::size_t after = at_ + 1;
-  if (log_.actors[actor].node != 0) ++after;  // behind the appearance stands the node
+  while (after < log_.events.size() && log_.events[after].kind == Event::Kind::on_node) ++after;
   const Event& next = log_.events[std::min(after, log_.events.size() - 1)];
   const bool execs = (next.kind == Event::Kind::enter || next.kind == Event::Kind::leave) &&
                      log_.calls[next.value].op == Op::execve;

@@ -200,6 +200,12 @@ TEST_CASE("the node before a pid says where a process is", "[cluster][SSI-9]") {
   CHECK(plain.machine->nodes() == std::vector<std::string>{"home", "b"});
   const History partly = replay_whole(log("", "[home] ", "", "[b] "));
   CHECK(differences(image_of(plain), image_of(partly), true).empty());
+  // A call that is passed over is no first call, with a node before it or not.
+  for (const char* node : {"", "[a] "}) {
+    const std::string prefix = node;
+    const History late = replay_whole(prefix + "7 brk(NULL) = 0x1000\n" + prefix + "7 " + lines[0]);
+    CHECK(find(late, 7)->subreaper == core::Tri::no);
+  }
   const History elsewhere = replay_whole(log("[x-1.y] ", "[x-1.y] ", "", ""));
   CHECK(elsewhere.machine->nodes() == std::vector<std::string>{"x-1.y", "b"});
   CHECK(find(elsewhere, 7)->node == 0);
