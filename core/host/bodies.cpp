@@ -62,8 +62,35 @@ bool is_private(const format::Vma& vma) {
   return vma.vma_type == format::kVmaAnon || vma.vma_type == format::kVmaFile;
 }
 
-// The pages of a process's own, ascending. Private mappings with no shared one between them are
-// looked at together: what is found in the kernel's own mappings there does not count.
+// The pages of a process's own, ascending; and their frames, if others may have the same and they
+// are not too many to be held.
+struct OwnPages {
+  std::vector<PageRange> ranges;
+  std::vector<std::uint64_t> frames;
+};
+
+std::size_t count_pages(std::span<const PageRange> ranges) {
+  std::size_t n = 0;
+  for (const PageRange& r : ranges) n += (r.end - r.begin) / format::kPageSize;
+  return n;
+}
+
+Status find_frames(const ProcessState& s, OwnPages& out) {
+  constexpr std::size_t kMost = 64U << 10;
+  const std::size_t pages = count_pages(out.ranges);
+  if (pages > kMost) return {};
+  out.frames.resize(pages);
+  auto rest = std::span(out.frames);
+  for (const PageRange& r : out.ranges) {
+    const std::size_t n = (r.end - r.begin) / format::kPageSize;
+    CKPT_CHECK(s.pages.shared_frames(r.begin, rest.first(n)));
+    rest = rest.subspan(n);
+  }
+  return {};
+}
+
+// Private mappings with no shared one between them are looked at together: what is found in the
+// kernel's own mappings there does not count.
 Status find_pages(const ProcessState& s, std::vector<PageRange>& out) {
   std::vector<PageRange> found;
   const auto& vmas = s.mm.vmas;
@@ -408,22 +435,32 @@ Status Bodies::write_pages(format::RecordSink& out, core::ObjHash& objhash) {
   // Until they are written.
   std::vector<Descriptor> files;
   PageWriter writer(out);
-  std::vector<std::vector<PageRange>> ranges(processes_.size());
+  const bool share = processes_.size() > 1;
+  std::vector<OwnPages> own(processes_.size());
   const auto find_some = [&](std::size_t begin, std::size_t end) -> Status {
-    for (std::size_t i = begin; i < end; ++i) CKPT_CHECK(find_pages(processes_[i], ranges[i]));
+    for (std::size_t i = begin; i < end; ++i) {
+      CKPT_CHECK(find_pages(processes_[i], own[i].ranges));
+      if (share) CKPT_CHECK(find_frames(processes_[i], own[i]));
+    }
     return {};
   };
-  CKPT_CHECK(in_parts(ranges.size(), find_some));
+  CKPT_CHECK(in_parts(own.size(), find_some));
   for (std::size_t i = 0; i < processes_.size(); ++i) {
     const ProcessState& s = processes_[i];
-    const PageScanner* const frames = processes_.size() > 1 ? &s.pages : nullptr;
+    PageFrames frames{share ? &s.pages : nullptr, {}};
+    auto known = std::span<const std::uint64_t>(own[i].frames);
     const std::int32_t mm = objhash.lookup(*anchors_[i][0]);
     // Each mapping's by themselves: a reference does not reach into another one.
-    auto rest = std::span<const PageRange>(ranges[i]);
+    auto rest = std::span<const PageRange>(own[i].ranges);
     for (const format::ImageVma& v : s.mm.vmas) {
       std::size_t n = 0;
       while (n < rest.size() && rest[n].begin < v.vma.vm_end) ++n;
-      if (n > 0) CKPT_CHECK(writer.add(mm, s.memory.fd(), rest.first(n), ~0ULL, frames));
+      if (n == 0) continue;
+      if (!known.empty()) {
+        frames.known = known.first(count_pages(rest.first(n)));
+        known = known.subspan(frames.known.size());
+      }
+      CKPT_CHECK(writer.add(mm, s.memory.fd(), rest.first(n), ~0ULL, frames));
       rest = rest.subspan(n);
     }
   }

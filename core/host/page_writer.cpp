@@ -101,15 +101,21 @@ PageWriter::PageWriter(format::RecordSink& out, unsigned threads)
 PageWriter::~PageWriter() = default;
 
 Status PageWriter::add(std::int32_t objref, int file, std::span<const PageRange> ranges,
-                       std::uint64_t length, const PageScanner* frames) {
+                       std::uint64_t length, const PageFrames& frames) {
   const auto space = static_cast<std::uint32_t>(spaces_.size());
-  spaces_.push_back({objref, file, length, frames});
+  spaces_.push_back({objref, file, length, frames.scanner});
   std::array<std::uint64_t, kFramesAtOnce> numbers{};
+  std::size_t known = 0;
   for (const PageRange& range : ranges)
     for (std::uint64_t at = range.begin; at < range.end;) {
-      const auto some =
-          std::span(numbers).first(std::min((range.end - at) / kPageSize, kFramesAtOnce));
-      if (frames) CKPT_CHECK(frames->shared_frames(at, some));
+      auto some = std::span<const std::uint64_t>(numbers).first(
+          std::min((range.end - at) / kPageSize, kFramesAtOnce));
+      if (!frames.known.empty()) {
+        some = frames.known.subspan(known, some.size());
+        known += some.size();
+      } else if (frames.scanner) {
+        CKPT_CHECK(frames.scanner->shared_frames(at, std::span(numbers).first(some.size())));
+      }
       for (const std::uint64_t frame : some) {
         CKPT_CHECK(add_page(space, at, frame));
         at += kPageSize;
@@ -240,28 +246,47 @@ void PageWriter::write_refs(std::span<const Run> runs, std::uint32_t nr_pages) {
   out_.record(format::RecordType::buffer, refs.data(), refs.size() * sizeof refs[0]);
 }
 
-// A frame may have become another page's since it was looked at: the kernel moves pages. But two
-// pages that have one frame now, at the end, are one, and have not changed. Others are read.
+Result<std::vector<std::uint64_t>> PageWriter::frames_of_models() const {
+  std::vector<std::uint64_t> frames(models_.size());
+  for (std::size_t i = 0; i < models_.size();) {
+    const Model* const model = &models_[i];
+    std::size_t n = 1;
+    while (i + n < models_.size() && model[n].space == model->space &&
+           model[n].address == model->address + n * kPageSize)
+      ++n;
+    CKPT_CHECK(spaces_[model->space].frames->shared_frames(model->address,
+                                                           std::span(frames).subspan(i, n)));
+    i += n;
+  }
+  return frames;
+}
+
+// A frame may have become another page's since it was looked at: the kernel moves pages. But who
+// has now, at the end, the frame that its model has before and after that, is one page with it, and
+// has not changed. Others are read.
 Status PageWriter::resolve_twins() {
-  std::array<std::uint64_t, kFramesAtOnce> mine{}, theirs{};
-  std::vector<Page> others;
+  if (twins_.empty()) return {};
+  CKPT_TRY(const auto before, frames_of_models());
+  std::array<std::uint64_t, kFramesAtOnce> mine{};
+  std::vector<bool> same;
   for (const Run& run : twins_)
     for (std::uint32_t done = 0; done < run.count;) {
-      const Model* const model = &models_[run.first + done];
-      std::uint32_t n = 1;
-      while (done + n < run.count && n < kFramesAtOnce && model[n].space == model->space &&
-             model[n].address == model->address + n * kPageSize)
-        ++n;
-      const std::uint64_t at = run.address + done * kPageSize;
-      CKPT_CHECK(spaces_[run.space].frames->shared_frames(at, std::span(mine).first(n)));
-      CKPT_CHECK(
-          spaces_[model->space].frames->shared_frames(model->address, std::span(theirs).first(n)));
-      for (std::uint32_t i = 0; i < n; ++i)
-        if (mine[i] != 0 && mine[i] == theirs[i])
-          append(repeats_, at + i * kPageSize, run.space, model[i].content);
-        else
-          others.push_back({at + i * kPageSize, run.space, kNone});
-      done += n;
+      const auto some = std::span(mine).first(std::min<std::size_t>(run.count - done, mine.size()));
+      CKPT_CHECK(spaces_[run.space].frames->shared_frames(run.address + done * kPageSize, some));
+      for (const std::uint64_t frame : some)
+        same.push_back(frame != 0 && frame == before[run.first + done++]);
+    }
+  CKPT_TRY(const auto after, frames_of_models());
+  std::vector<Page> others;
+  auto is_same = same.begin();
+  for (const Run& run : twins_)
+    for (std::uint32_t i = 0; i < run.count; ++i) {
+      const std::uint64_t at = run.address + i * kPageSize;
+      const std::uint32_t model = run.first + i;
+      if (*is_same++ && before[model] == after[model])
+        append(repeats_, at, run.space, models_[model].content);
+      else
+        others.push_back({at, run.space, kNone});
     }
   for (const Page& page : others) CKPT_CHECK(read_page(page.space, page.address, kNone));
   return take_all();

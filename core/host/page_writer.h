@@ -15,15 +15,20 @@
 
 namespace ckpt::host {
 
+// The frames of pages that other processes may have, too.
+struct PageFrames {
+  const PageScanner* scanner = nullptr;       // tells them; null: nobody can have the same
+  std::span<const std::uint64_t> known = {};  // what it has told, for each page; or nothing
+};
+
 class PageWriter {
  public:
   explicit PageWriter(format::RecordSink& out, unsigned threads = 0);  // 0: one for each core
   ~PageWriter();
   // Of one mapping, shared memory or file (no reference goes over its bounds): `file` reads it, at
-  // its addresses or offsets. Behind `length` it is zero. `frames`: tells the frames of its pages,
-  // where other processes may have the same. Both live until finish().
+  // its addresses or offsets. Behind `length` it is zero. It and the scanner live until finish().
   Status add(std::int32_t objref, int file, std::span<const PageRange> ranges,
-             std::uint64_t length = ~0ULL, const PageScanner* frames = nullptr);
+             std::uint64_t length = ~0ULL, const PageFrames& frames = {});
   Status finish();
 
   // After finish().
@@ -68,6 +73,7 @@ class PageWriter {
   Status take_all();
   void write_new(const Batch& batch, std::span<const std::uint32_t> pages);
   void write_refs(std::span<const Run> runs, std::uint32_t nr_pages);
+  [[nodiscard]] Result<std::vector<std::uint64_t>> frames_of_models() const;
   Status resolve_twins();
   void write_repeats();
 

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <cerrno>
+#include <fstream>
 #include <functional>
 
 #include "core/host/snapshot.h"
@@ -98,7 +99,13 @@ class LiveTree {
 
   void end() {
     for (int i = shared_->count - 1; i >= 0; --i) kill(shared_->pids[i], SIGKILL);
-    while (waitpid(-1, nullptr, 0) > 0 || errno == EINTR) {
+    // Whoever had not got so far as to die with its parent has come to us.
+    for (pid_t pid = 0; (pid = waitpid(-1, nullptr, WNOHANG)) >= 0 || errno == EINTR;) {
+      if (pid != 0) continue;
+      const std::string self = std::to_string(getpid());
+      std::ifstream children("/proc/self/task/" + self + "/children");
+      while (children >> pid) kill(pid, SIGKILL);
+      usleep(500);
     }
     prctl(PR_SET_CHILD_SUBREAPER, 0);
     munmap(shared_, sizeof(Shared));

@@ -149,9 +149,9 @@ TEST_CASE("Pages in one frame are read once", "[host]") {
     const PageRange all[] = {{begin, end}},
                     changed[] = {{begin + 100 * kPage, begin + 200 * kPage}},
                     shared[] = {{begin, begin + 100 * kPage}, {begin + 200 * kPage, end}};
-    REQUIRE(writer.add(1, self, all, ~0ULL, &*scanner).has_value());
-    REQUIRE(writer.add(2, its, changed, ~0ULL, &*other).has_value());
-    REQUIRE(writer.add(2, none, shared, ~0ULL, &*other).has_value());
+    REQUIRE(writer.add(1, self, all, ~0ULL, {&*scanner}).has_value());
+    REQUIRE(writer.add(2, its, changed, ~0ULL, {&*other}).has_value());
+    REQUIRE(writer.add(2, none, shared, ~0ULL, {&*other}).has_value());
     REQUIRE(writer.finish().has_value());
     const Written written(records);
     CHECK(written.contents == kPages - 1 + 100);

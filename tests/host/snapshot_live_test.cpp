@@ -271,9 +271,9 @@ TEST_CASE("live tree: pid_for_children of each thread", "[host][LC-11]") {
       const bool made = unshare(CLONE_NEWPID) == 0;
       if (fork() == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        t.note(3) = made ? 1 : 2;  // not before it would end with its parent
         LiveTree::sleep();
       }
-      t.note(3) = made ? 1 : 2;
     });
     while (t.note(1) == 0 || t.note(3) == 0) usleep(500);
     t.ready();
