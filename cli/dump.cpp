@@ -122,7 +122,7 @@ class TraceOutput {
   Status write(const DumpSource& source) {
     std::ostringstream text;
     text << source.trace_head;
-    core::print_trace(*source.trace, text);
+    core::print_trace(*source.trace, source.machine->nodes(), text);
     const std::string bytes = std::move(text).str();
     Status done = output_->sink().write(std::as_bytes(std::span(bytes)));
     if (!done.has_error()) done = output_->commit();

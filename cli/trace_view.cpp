@@ -8,14 +8,20 @@ namespace ckpt::cli {
 
 namespace {
 
-// A line taken apart: `# 100/102 17 text`. Numbers that are not known are none.
+// A line taken apart: `# [fast] 100/102 17 text`, of a cluster, else without the node. Numbers that
+// are not known are none.
 struct TraceLine {
   bool note = false;  // what the kernel did because of it
   std::optional<std::int64_t> pid, lwp, time;
+  std::string_view node;  // where it happened; empty: there are none
   std::string_view text;
 
   explicit TraceLine(std::string_view line) : text(line) {
     note = take("# ");
+    if (const std::size_t end = text.find("] "); take("[") && end != std::string_view::npos) {
+      node = text.substr(0, end - 1);
+      text.remove_prefix(end + 1);
+    }
     pid = number("/");
     lwp = number(" ");
     time = number(" ");
@@ -57,12 +63,13 @@ void print_trace(Out& out, const format::Image& image, std::optional<std::int32_
       out << printable(line) << "\n";
       continue;
     }
-    out << (first ? "\n" : ",\n")
-        << boost::json::serialize(boost::json::object{{"time", or_null(record.time)},
-                                                      {"pid", or_null(record.pid)},
-                                                      {"lwp", or_null(record.lwp)},
-                                                      {"note", record.note},
-                                                      {"text", valid_utf8(record.text)}});
+    boost::json::object o{{"time", or_null(record.time)},
+                          {"pid", or_null(record.pid)},
+                          {"lwp", or_null(record.lwp)},
+                          {"note", record.note},
+                          {"text", valid_utf8(record.text)}};
+    if (!record.node.empty()) o["node"] = valid_utf8(record.node);
+    out << (first ? "\n" : ",\n") << boost::json::serialize(o);
     first = false;
   }
   if (json) out << "\n]}\n";

@@ -40,7 +40,7 @@ void Checkpoint::write_trace(RecordSink& out) const {
   std::uint64_t bytes = 0;
   std::uint64_t time = options_.trace->now();
   while (first > 0) {
-    const std::size_t line = trace_line(records[first - 1], time - 1).size() + 1;
+    const std::size_t line = trace_line(records[first - 1], time - 1, machine_.nodes()).size() + 1;
     if (bytes + line > kMaxTraceBytes / 2) break;
     bytes += line;
     --first;
@@ -52,7 +52,8 @@ void Checkpoint::write_trace(RecordSink& out) const {
     chunk.clear();
   };
   for (std::size_t i = first; i < records.size(); ++i) {
-    std::string line = trace_line(records[i], time++).substr(0, kTraceChunk - 1) + '\n';
+    std::string line =
+        trace_line(records[i], time++, machine_.nodes()).substr(0, kTraceChunk - 1) + '\n';
     if (chunk.size() + line.size() > kTraceChunk) flush();
     chunk += line;
   }

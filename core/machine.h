@@ -97,7 +97,7 @@ class Machine {
   [[nodiscard]] Trace* trace() const { return trace_; }
   // A record of what `task` did. Its process is traced, which the caller has tested.
   void trace(const Task& task, TraceKind kind, std::string text) {
-    trace_->add(actor_of(task), kind, std::move(text));
+    trace_->add(actor_of(task), kind, std::move(text), task.process->node);
   }
 
   [[nodiscard]] FileSystem& file_system() { return file_system_; }

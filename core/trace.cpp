@@ -22,8 +22,8 @@ const char* trace_kind_name(TraceKind kind) {
   return kNames[static_cast<std::size_t>(kind)];
 }
 
-void Trace::add(const TraceActor& who, TraceKind kind, std::string text) {
-  records_.push_back({who, kind, std::move(text)});
+void Trace::add(const TraceActor& who, TraceKind kind, std::string text, std::uint16_t node) {
+  records_.push_back({who, kind, node, std::move(text)});
   bytes_ += size_of(records_.back());
   while (bytes_ > most_bytes_ && records_.size() > 1) {
     bytes_ -= size_of(records_.front());
@@ -66,20 +66,25 @@ std::string to_string(const TraceActor& who) {
   return number(who.process) + "/" + number(who.lwp);
 }
 
-std::string trace_line(const TraceRecord& record, std::uint64_t time) {
+std::string trace_line(const TraceRecord& record, std::uint64_t time,
+                       const std::vector<std::string>& nodes) {
   std::string line = is_note(record.kind) ? "# " : "";
   const bool server = record.who.process.nr == 0;
+  // File servers are on no node.
+  if (!server && !nodes.empty()) line += "[" + nodes.at(record.node) + "] ";
   line += server ? "0/" + std::to_string(record.who.lwp.life) : to_string(record.who);
   line += " " + std::to_string(time) + " " + record.text;
   if (record.kind == TraceKind::entry) line += " <unfinished ...>";
   return line;
 }
 
-void print_trace(const Trace& trace, std::ostream& out) {
-  out << "# trace: PID/LWP TIME EVENT; behind a # what the kernel did because of it\n";
+void print_trace(const Trace& trace, const std::vector<std::string>& nodes, std::ostream& out) {
+  out << "# trace: " << (nodes.empty() ? "" : "[NODE] ")
+      << "PID/LWP TIME EVENT; behind a # what the kernel did because of it\n";
   if (trace.dropped() > 0) out << "# " << trace.dropped() << " records before these are gone\n";
   std::uint64_t time = trace.first_time();
-  for (const TraceRecord& record : trace.records()) out << trace_line(record, time++) << '\n';
+  for (const TraceRecord& record : trace.records())
+    out << trace_line(record, time++, nodes) << '\n';
 }
 
 }  // namespace ckpt::core

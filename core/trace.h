@@ -77,7 +77,8 @@ constexpr bool is_note(TraceKind kind) {
 struct TraceRecord {
   TraceActor who;
   TraceKind kind = TraceKind::call;
-  std::string text;  // one line
+  std::uint16_t node = 0;  // of Machine::nodes(): where it happened
+  std::string text;        // one line
 };
 
 // Records in order. The logical time of a record is its number, from 1: there is no clock.
@@ -86,7 +87,7 @@ class Trace {
   // Keeps about so many bytes, and of more the last ones.
   explicit Trace(std::size_t most_bytes = std::size_t{256} << 20) : most_bytes_(most_bytes) {}
 
-  void add(const TraceActor& who, TraceKind kind, std::string text);
+  void add(const TraceActor& who, TraceKind kind, std::string text, std::uint16_t node = 0);
   // The last record was this LWP's entry: it becomes the whole call.
   bool finish_entry(const TraceActor& who, std::string_view rest);
 
@@ -111,9 +112,11 @@ class Trace {
 TraceActor actor_of(const Task& task);
 // "100/102": the process's and the LWP's number, `?` for one that is not known.
 std::string to_string(const TraceActor& who);
-// A record as a line of a history, without the newline.
-std::string trace_line(const TraceRecord& record, std::uint64_t time);
+// A record as a line of a history, without the newline. `nodes` are the machine's; where it has
+// any, the line says on which of them it happened.
+std::string trace_line(const TraceRecord& record, std::uint64_t time,
+                       const std::vector<std::string>& nodes);
 // All of it, a line for each record, after one that says what it is.
-void print_trace(const Trace& trace, std::ostream& out);
+void print_trace(const Trace& trace, const std::vector<std::string>& nodes, std::ostream& out);
 
 }  // namespace ckpt::core

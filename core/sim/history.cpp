@@ -50,6 +50,8 @@ Status Replay::handle(const Event& event) {
     case Event::Kind::signal:
       trace_signal(event);
       return {};
+    case Event::Kind::on_node:
+      return check_node(event);
     default:
       break;
   }
@@ -130,6 +132,7 @@ Error Replay::error_at(std::uint64_t line, const std::string& detail, std::strin
 Error Replay::contradiction(const Call& call, std::int64_t model) const {
   const auto show = [](std::int64_t n) { return std::to_string(n); };
   std::string args;
+  const char* hint = "no order of the calls in flight explains it; is the log complete?";
   switch (call.op) {
     case Op::setpgid:
     case Op::dup2:
@@ -149,6 +152,11 @@ Error Replay::contradiction(const Call& call, std::int64_t model) const {
       args = log_.texts[call.text];
       args.erase(0, args.find('\0') + 1);  // the path alone
       if (args.size() > 100) args.resize(100);
+      break;
+    case Op::migrate:
+      args = '"' + log_.texts[call.text] + '"';
+      if (call.a[1] != 0) args += ", " + show(call.a[0]);
+      if (model == -EINVAL) hint = kNodeNames;
       break;
     case Op::clone:
     case Op::setsid:
@@ -171,8 +179,7 @@ Error Replay::contradiction(const Call& call, std::int64_t model) const {
   if (call.entry_line != call.line && call.entry_line != 0)
     text += ", entered on line " + show(call.entry_line) + ",";
   text += " contradicts the lines before it: the model gives " + result_text(model);
-  return error_at(call.line ? call.line : call.entry_line, text,
-                  "no order of the calls in flight explains it; is the log complete?");
+  return error_at(call.line ? call.line : call.entry_line, text, hint);
 }
 
 }  // namespace history

@@ -80,18 +80,6 @@ bool Replay::do_setpgid(Call& call, Task& task, std::int64_t* model) {
   return *model == 0;
 }
 
-// A cluster is one machine for its processes: where they execute changes nothing but that.
-bool Replay::do_migrate(Call& call, Task& task, std::int64_t* model) {
-  if (call.result != 0) return true;
-  *model = -EINVAL;
-  if (m_.nodes().empty()) m_.node("home");  // where all are that have not moved
-  const auto node = m_.node(log_.texts[call.text]);
-  if (!node) return false;
-  *model = kernel_.leave_files(*task.process);
-  if (*model == 0) task.process->node = *node;
-  return *model == 0;
-}
-
 bool Replay::do_setsid(Call& call, Task& task, std::int64_t* model) {
   Process& p = *task.process;
   *model = p.leads_session() || !p.tgid->group.empty() ? -EPERM : vnr(*p.tgid, *p.ns());

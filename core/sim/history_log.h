@@ -40,7 +40,7 @@ enum class Op : std::uint8_t {
   gettid,
   subreaper,  // a0 on
   set_name,   // text
-  migrate,    // text: the node
+  migrate,    // a0 who, a1 Kernel::Movers or -1, text: the node; replay: a3 the caller's before
   kill,       // a0 pid, a1 signal, a2 1 for tkill and tgkill
   ptrace,     // a0 request, a1 pid, a2 signal or options
   sigchld,    // a0 1 ignored, a1 1 by SA_NOCLDWAIT alone
@@ -125,6 +125,8 @@ struct Event {
     stopped,     // value: signal
     continued,   // SIGCONT came
     awake,       // a stopped actor enters a call
+    on_node,     // the next event's line has a node before its pid (the last event's, of a return);
+                 // value: its name, a text
   };
   Kind kind = Kind::appear;
   std::uint32_t actor = 0;
@@ -138,6 +140,7 @@ struct Actor {
   std::uint32_t last_event = 0;     // the last but its end
   std::uint32_t end_event = kNone;  // its `+++` line; none: it lives on, or the log does not say
   std::uint32_t in_flight = kNone;  // replay: its call in flight
+  std::uint32_t node = 0;           // its first line's, a text; 0: it has none
   std::int32_t exit_status = -1;    // replay: given to exit or exit_group
   bool over = false;                // reading: its end has been read
   bool cut_off = false;             // reading: killed in a call (`= ?`)

@@ -81,6 +81,7 @@ Process* Replay::target_of(const Call& call) const {
     case Op::getpgid:
     case Op::getsid:
     case Op::kill:
+    case Op::migrate:
       nr = call.a[0];
       break;
     case Op::wait:

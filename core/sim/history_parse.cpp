@@ -148,6 +148,13 @@ void parse_prctl(const LogLine& line, Call& call, Log& log) {
 void parse_migrate(const LogLine& line, Call& call, Log& log) {
   const auto node = parse_string(text_arg(line, 0));
   call.text = keep(log, node ? node->bytes : "");
+  auto which = Kernel::Movers::caller;
+  if (line.args.size() > 1) {
+    which = line.args.size() > 2 ? Kernel::Movers::tree : Kernel::Movers::who;
+    call.a[0] = pid_number(text_arg(line, 1), log);
+  }
+  const bool known = line.args.size() < 3 || text_arg(line, 2) == "MIGRATE_TREE";
+  call.a[1] = known ? static_cast<std::int64_t>(which) : -1;
 }
 
 void parse_kill(const LogLine& line, Call& call, Log& log) {

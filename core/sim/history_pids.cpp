@@ -68,7 +68,9 @@ Status Replay::start_root(std::uint32_t actor, std::uint64_t line) {
   Process& world = m_.world();
   m_.set_pgrp(world, m_.outside_pid(m_.root_ns(), unknown));
   m_.set_session(world, m_.outside_pid(m_.root_ns(), unknown));
-  const Event& next = log_.events[std::min(at_ + 1, log_.events.size() - 1)];
+  std::size_t after = at_ + 1;
+  while (after < log_.events.size() && log_.events[after].kind == Event::Kind::on_node) ++after;
+  const Event& next = log_.events[std::min(after, log_.events.size() - 1)];
   const bool execs = (next.kind == Event::Kind::enter || next.kind == Event::Kind::leave) &&
                      log_.calls[next.value].op == Op::execve;
   log_.actors[actor].was_exec_first = execs;
@@ -86,6 +88,7 @@ Status Replay::start_root(std::uint32_t actor, std::uint64_t line) {
   } else {
     actors_[nr] = actor;
   }
+  CKPT_CHECK(place(*task->process, actor, line));
   history_.root = task->process;
   switch_trace(*task->process);
   // A program that strace started is fresh from fork; of another one we do not know.
@@ -124,7 +127,7 @@ Status Replay::stranger(std::uint32_t actor, std::uint64_t line) {
   task->process->subreaper = core::Tri::unknown;
   warn(line, "process " + std::to_string(nr) +
                  " appears without a clone: taken as a child of the outside");
-  return {};
+  return place(*task->process, actor, line);
 }
 
 // A line that shows a pid's number in its caller's namespace. strace looks it up when it writes the

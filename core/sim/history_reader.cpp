@@ -29,6 +29,7 @@ class LogBuilder {
   void end_actor(std::uint32_t actor);
   void add_event(Event::Kind kind, std::uint32_t actor, std::uint64_t line, std::uint32_t value);
   void add_translations(std::uint32_t actor, std::uint64_t line);
+  void add_node(std::uint32_t actor, const LogLine& line);
   void take_call(const LogLine& line, std::uint32_t actor);
   void begin_call(const LogLine& line, const Known& known, std::uint32_t actor);
   void end_call(const LogLine& line, const Known& known, std::uint32_t actor);
@@ -45,6 +46,7 @@ class LogBuilder {
   std::uint64_t at_line_;
   std::unordered_map<Nr, std::uint32_t> current_;             // the living actor of a number
   std::unordered_map<std::uint64_t, std::uint32_t> entered_;  // calls in flight by entry line
+  std::unordered_map<std::string, std::uint32_t> nodes_;      // in prefixes: their texts
   std::size_t told_ = 0;                                      // translations that have their event
   std::size_t alive_ = 0;
   std::uint64_t alive_sum_ = 0;  // of their indices: the one, if there is but one
@@ -57,7 +59,7 @@ void LogBuilder::add_event(Event::Kind kind, std::uint32_t actor, std::uint64_t 
   if (line <= at_line_) log_.end = log_.events.size() + 1;
   Actor& who = log_.actors[actor];
   const auto index = static_cast<std::uint32_t>(log_.events.size());
-  if (kind != Event::Kind::told)
+  if (kind != Event::Kind::told && kind != Event::Kind::on_node)
     (kind == Event::Kind::ended ? who.end_event : who.last_event) = index;
   log_.events.push_back({kind, actor, static_cast<std::uint32_t>(line), value});
 }
@@ -76,6 +78,16 @@ std::uint32_t LogBuilder::new_actor(Nr pid, std::uint64_t line) {
 void LogBuilder::add_translations(std::uint32_t actor, std::uint64_t line) {
   for (; told_ < log_.translations.size(); ++told_)
     add_event(Event::Kind::told, actor, line, static_cast<std::uint32_t>(told_));
+}
+
+// The line has a node before its pid.
+void LogBuilder::add_node(std::uint32_t actor, const LogLine& line) {
+  const auto [it, is_new] = nodes_.try_emplace(std::string(line.node), 0);
+  if (is_new) it->second = keep_said(it->first);
+  Actor& who = log_.actors[actor];
+  const bool first = log_.events[who.last_event].kind == Event::Kind::appear;
+  if (first && who.node == 0 && line.line <= at_line_) who.node = it->second;
+  add_event(Event::Kind::on_node, actor, line.line, it->second);
 }
 
 void LogBuilder::end_actor(std::uint32_t actor) {
@@ -132,6 +144,8 @@ void LogBuilder::take(const LogLine& line) {
     return;
   }
   const std::uint32_t actor = actor_of(line);
+  // A call may have moved its caller when it returns.
+  if (!line.node.empty() && line.kind != Kind::resumed) add_node(actor, line);
   Actor& who = log_.actors[actor];
   switch (line.kind) {
     case Kind::exited:
@@ -168,6 +182,7 @@ void LogBuilder::take(const LogLine& line) {
       break;
     default:
       take_call(line, actor);
+      if (!line.node.empty() && line.kind == Kind::resumed) add_node(actor, line);
   }
 }
 

@@ -30,6 +30,8 @@ using core::Pid;
 using core::Ref;
 
 constexpr const char* kTranslate = "record with strace --pidns-translation";
+constexpr const char* kNodeNames =
+    "a node's name is 1 to 64 letters, digits, '_', '.', '-'; there are at most 4096";
 
 // What the log has told of a process's fd table beyond its open fds.
 struct FdNotes {
@@ -63,6 +65,7 @@ class Replay {
   struct Traced {
     core::TraceActor who;
     std::uint8_t points = 0;
+    std::uint16_t node = 0;
   };
   void switch_trace(Process& process);
   const Traced& traced(std::uint32_t actor);
@@ -72,9 +75,9 @@ class Replay {
   void trace_entry(const Call& call);
   void trace_return(Call& call);
   core::TraceActor after_exec(const Call& call, const core::TraceActor& before);
-  void trace_superseded(const core::TraceActor& leader, Nr by);
+  void trace_superseded(const Task& leader, Nr by);
   void trace_signal(const Event& event);
-  void trace_end(const core::TraceActor& who, std::uint8_t points, std::uint32_t status);
+  void trace_end(const Traced& ended, std::uint32_t status);
 
   // --- history_births.cpp: whose child a new pid is.
   Status name_child(std::uint32_t actor, std::uint64_t line, bool* found);
@@ -90,6 +93,11 @@ class Replay {
   std::uint32_t find_attached(std::uint32_t actor);
   Status stranger(std::uint32_t actor, std::uint64_t line);
   void learn_translation(std::uint32_t actor, const Translation& told);
+  // --- history_nodes.cpp: where they execute.
+  std::optional<std::uint16_t> node_called(std::string_view name);
+  Status place(Process& process, std::uint32_t actor, std::uint64_t line);
+  Status check_node(const Event& event);
+  bool do_migrate(Call& call, Task& task, std::int64_t* model);
   bool is_number(Pid& pid, const PidNs& ns, std::int64_t nr);
   Ref<Pid> real_pid(const Pid& former, const PidNs& ns, std::int64_t nr);
   bool learn_group(Process& process, const PidNs& ns, std::int64_t nr);
@@ -114,7 +122,6 @@ class Replay {
   bool do_setns(Call& call, Task& task, std::int64_t* model);
   bool do_kill(Call& call, Task& task, std::int64_t* model);
   bool do_ptrace(Call& call, Task& task, std::int64_t* model);
-  bool do_migrate(Call& call, Task& task, std::int64_t* model);
   bool do_execve(Call& call, Task& task);
   [[nodiscard]] Ref<PidNs> ns_of_path(Task& task, std::string_view path) const;
 

@@ -18,14 +18,14 @@ const Replay::Traced& Replay::traced(std::uint32_t actor) {
   if (actor >= traced_.size()) traced_.resize(log_.actors.size());
   Traced& known = traced_[actor];
   if (const Task* task = task_of(actor))
-    known = {core::actor_of(*task), task->process->trace_points};
+    known = {core::actor_of(*task), task->process->trace_points, task->process->node};
   return known;
 }
 
 void Replay::trace_line(std::uint32_t actor, core::TracePoint point, TraceKind kind,
                         std::string text) {
   const Traced& who = traced(actor);
-  if (who.points & point) trace_->add(who.who, kind, std::move(text));
+  if (who.points & point) trace_->add(who.who, kind, std::move(text), who.node);
 }
 
 // The call's effect is tried now: what servers did at earlier tries belongs to it. The time from
@@ -56,13 +56,16 @@ void Replay::trace_return(Call& call) {
   if (!(who.points & core::kTraceCalls)) return;
   if (call.op == Op::execve && call.applied) who.who = after_exec(call, who.who);
   std::string_view rest = log_.texts[call.said];
-  if (call.said_first == 0)
-    return trace_->add(who.who, TraceKind::call, std::string(call.name) + "(" + std::string(rest));
+  if (call.said_first == 0) {
+    if (call.op == Op::migrate && call.applied) who.node = static_cast<std::uint16_t>(call.a[3]);
+    return trace_->add(who.who, TraceKind::call, std::string(call.name) + "(" + std::string(rest),
+                       who.node);
+  }
   const std::string& first = log_.texts[call.said_first];
   if (rest.starts_with(first)) rest.remove_prefix(first.size());
   if (trace_->finish_entry(who.who, rest)) return;
   trace_->add(who.who, TraceKind::returned,
-              "<... " + std::string(call.name) + " resumed>" + std::string(rest));
+              "<... " + std::string(call.name) + " resumed>" + std::string(rest), who.node);
 }
 
 // It goes on as its process's leader, which it may not have been.
@@ -71,13 +74,13 @@ TraceActor Replay::after_exec(const Call& call, const TraceActor& before) {
   if (!p) return before;
   const TraceActor now = core::actor_of(*p->leader);
   if (now.lwp.nr != before.lwp.nr)
-    trace_superseded(now, static_cast<Nr>(log_.actors[call.actor].pid));
+    trace_superseded(*p->leader, static_cast<Nr>(log_.actors[call.actor].pid));
   return now;
 }
 
-void Replay::trace_superseded(const TraceActor& leader, Nr by) {
-  trace_->add(leader, TraceKind::end,
-              "+++ superseded by execve in pid " + std::to_string(by) + " +++");
+void Replay::trace_superseded(const Task& leader, Nr by) {
+  m_.trace(leader, TraceKind::end,
+           "+++ superseded by execve in pid " + std::to_string(by) + " +++");
 }
 
 void Replay::trace_signal(const Event& event) {
@@ -91,9 +94,9 @@ void Replay::trace_signal(const Event& event) {
 }
 
 // Once, though the log may tell of it later than its effect is seen.
-void Replay::trace_end(const TraceActor& who, std::uint8_t points, std::uint32_t status) {
-  if (points & core::kTraceSignals && told_ends_.insert(who.lwp.life).second)
-    trace_->add(who, TraceKind::end, end_text(status));
+void Replay::trace_end(const Traced& ended, std::uint32_t status) {
+  if (ended.points & core::kTraceSignals && told_ends_.insert(ended.who.lwp.life).second)
+    trace_->add(ended.who, TraceKind::end, end_text(status), ended.node);
 }
 
 }  // namespace ckpt::sim::history

@@ -44,10 +44,7 @@ void Replay::end(std::uint32_t actor, std::uint32_t status) {
     land(log_.actors[actor].in_flight);
   }
   Task* task = task_of(actor);
-  if (trace_) {
-    const Traced& who = traced(actor);
-    trace_end(who.who, who.points, status);
-  }
+  if (trace_) trace_end(traced(actor), status);
   const auto current = actors_.find(nr);
   if (current != actors_.end() && current->second != actor) return;
   if (task && !task->process->zombie && !task->process->exiting) {
@@ -78,7 +75,7 @@ Status Replay::superseded(const Event& event) {
   if (index != kNone && log_.calls[index].op == Op::execve && !log_.calls[index].applied) {
     CKPT_CHECK(perform(log_.calls[index]));
   } else if (task != task->process->leader) {
-    if (trace_) trace_superseded(core::actor_of(*task->process->leader), log_.actors[by].pid);
+    if (trace_) trace_superseded(*task->process->leader, log_.actors[by].pid);
     long waits = 0;
     kernel_.execve(*task, task->name(), &waits);
   }
@@ -112,7 +109,7 @@ bool Replay::die_early(Process& process, std::int64_t status) {
   if (status < 0) return false;
   if (actor == kNone) reaped_early_[process.tgid->nr_at(0)] = log_.events[at_].line;
   if (trace_)
-    trace_end(core::actor_of(*process.leader), process.trace_points,
+    trace_end({core::actor_of(*process.leader), process.trace_points, process.node},
               static_cast<std::uint32_t>(status));
   kernel_.exit_group(*living, static_cast<std::uint32_t>(status));
   ++changes_;

@@ -7,7 +7,7 @@
 //
 // Files by verb: clone.cpp exit.cpp wait.cpp session.cpp ns.cpp signal.cpp ptrace.cpp exec.cpp
 // prctl.cpp tty.cpp open.cpp dup.cpp transfer.cpp fs.cpp walk.cpp names.cpp locks.cpp
-// files_travel.cpp. README.md says where the model differs from Linux; cluster/ makes one machine
+// travel.cpp. README.md says where the model differs from Linux; cluster/ makes one machine
 // of several.
 #pragma once
 
@@ -200,7 +200,13 @@ class Kernel {
   void trap_signal(Task& tracee, int sig);
   // The local tracees of one that exits go on without it. 0, or what a hook says.
   long exit_ptrace(const Process& tracer);
-  // --- files_travel.cpp. All fds of the process become PENDING, as it moves to another node.
+  // --- travel.cpp
+  // Whom migrate moves: the caller; or, as kill(2) has it, a process, 0 for the caller's group, the
+  // group -who (no -1); or a process and its descendants. All that live of them, in the order in
+  // which they are found. -ESRCH: there are none; -EPERM: one is an init; -EINVAL: no such `who`.
+  enum class Movers : std::uint8_t { caller, who, tree };
+  long find_movers(const Task& caller, Movers which, Nr who, std::vector<Process*>* movers);
+  // All fds of the process become PENDING, as it moves to another node.
   long leave_files(Process& process);
   // --- tty.cpp. May the caller read from a terminal with this foreground group? 0; -EIO if it may
   // not, and is not stopped; -kErestartsys: its group has been stopped by SIGTTIN.

@@ -17,7 +17,8 @@ void note_completion(Machine& m, const Process& process, const Request& request,
   m.trace()->add({request.process, {}}, core::TraceKind::io,
                  "request " + std::to_string(request.number) + " of " +
                      core::to_string({request.process, request.lwp}) +
-                     " is done: " + std::to_string(result));
+                     " is done: " + std::to_string(result),
+                 process.node);
 }
 
 }  // namespace

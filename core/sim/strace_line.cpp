@@ -73,11 +73,25 @@ bool take_actor(Cursor& cursor, LogLine& out) {
   return true;
 }
 
-// `1234  `, `1234<bash>  `, `[pid  1234<bash>] `. Without one of these nothing is taken.
+// `[fast] `, the name of a node. In strace's own text nothing in brackets stands before a pid.
+std::string_view take_node(Cursor& cursor) {
+  Cursor at = cursor;
+  if (!at.take("[")) return {};
+  const std::string_view name = at.take_while(is_node_char);
+  if (name.empty() || !at.take("] ")) return {};
+  at.skip_blanks();
+  cursor = at;
+  return name;
+}
+
+// `1234  `, `1234<bash>  `, `[pid  1234<bash>] `, and a trace's; before any of them may be a node.
+// Without one of these nothing is taken.
 void take_prefix(Cursor& cursor, LogLine& out) {
   Cursor at = cursor;
   at.skip_blanks();  // hand-written logs may be indented
+  const std::string_view node = take_node(at);
   if (take_actor(at, out)) {
+    out.node = node;
     cursor = at;
     return;
   }
@@ -89,6 +103,7 @@ void take_prefix(Cursor& cursor, LogLine& out) {
   if (in_brackets && !at.take("]")) return;
   if (at.text.empty() || !is_blank(at.text.front())) return;
   out.pid = static_cast<std::int32_t>(*pid);
+  out.node = node;
   out.comm = comm;
   cursor = at;
 }

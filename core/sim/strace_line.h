@@ -73,6 +73,7 @@ struct LogLine {
                                // over its leader's pid, and where one of the two had no prefix
   std::int32_t pid = 0;        // the prefix, 0 if the line has none (see LogReader on that)
   std::int32_t process = 0;    // of the prefix of a trace, `100/102`: 100; else 0
+  std::string_view node;       // `fast` of the prefix `[fast] 1234`, which is no word of strace's
   std::string_view comm;       // `bash` of the prefix `1234<bash>` (-Y), else empty
   std::string_view time;       // time stamp as written (-t, -tt, -ttt, -r), else empty
   std::string_view duration;   // `0.000123` of `<0.000123>` (-T), else empty

@@ -55,5 +55,9 @@ inline bool is_hex_digit(char c) {
 inline bool is_name_char(char c) {
   return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
 }
+// What the name of a node may consist of in a history.
+inline bool is_node_char(char c) {
+  return is_name_char(c) || c == '.' || c == '-';
+}
 
 }  // namespace ckpt::sim

@@ -16,6 +16,12 @@ THREADS = """10 execve("./a", ["a"], 0x7ffe) = 0
 10 wait4(-1,  <unfinished ...>
 """
 
+SHELL = """[front] 10 execve("./a", ["a"], 0x7ffe) = 0
+[front] 10 clone(child_stack=NULL, flags=SIGCHLD) = 11
+[front] 10 migrate("back", 11) = 0
+[back] 11 setsid() = 11
+"""
+
 
 class Traced(Case):
     def lines(self, name):
@@ -55,6 +61,24 @@ class Trace(Traced):
         self.assertTrue(of_child)
         self.assertTrue(all(re.match(r"(# )?12/", line) for line in of_child))
         self.ok("verify", "a.ckpt")
+
+    def test_nodes(self):
+        """[SSI-9] Where there are nodes each line says on which it was, and so does each record."""
+        history = self.history(SHELL)
+        self.ok("dump", "--history", history, "-o", "a.ckpt", "--trace", "a.trace")
+        lines = self.lines("a.trace")
+        self.assertIn("[front] 10/10 4 migrate(\"back\", 11) = 0", lines)
+        self.assertIn("[back] 11/11 5 setsid() = 11", lines)
+        self.ok("dump", "--history", "a.trace", "-o", "b.ckpt", "--trace", "b.trace")
+        self.assertEqual(lines, self.lines("b.trace"))
+        self.ok("diff", "a.ckpt", "b.ckpt")
+        records = self.ok("inspect", "--trace", "--json", "a.ckpt").json["trace"]
+        self.assertEqual({(r["pid"], r["node"]) for r in records},
+                         {(10, "front"), (11, "front"), (11, "back")})
+        of_child = self.ok("inspect", "--trace", "--pid", "11", "a.ckpt").out.splitlines()
+        self.assertEqual(of_child, [line for line in lines if " 11/" in line])
+        self.fails(1, "dump", "--history", self.history(SHELL + "[front] 11 getpid() = 11\n"),
+                   says="line 5: process 11 is on node back, not on front")
 
     def test_without(self):
         history = self.history(SMALL)

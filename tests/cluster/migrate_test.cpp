@@ -25,6 +25,13 @@ History sample(const std::string& name) {
   return std::move(history).value();
 }
 
+History replay_whole(const std::string& text, std::optional<std::uint64_t> at = {}) {
+  auto history = replay_text(text, at);
+  INFO((history.has_error() ? history.error().message() : ""));
+  REQUIRE(!history.has_error());
+  return std::move(history).value();
+}
+
 format::Image image_of(Cluster& cluster, Nr root) {
   format::MemoryRecords records;
   REQUIRE(!cluster.checkpoint(root, {}, records).has_error());
@@ -109,12 +116,179 @@ TEST_CASE("a job is orphaned across nodes", "[cluster][SSI-2]") {
   CHECK(where(image, 503) == "c");
 }
 
+TEST_CASE("a shell moves a group, and a subtree", "[cluster][SSI-9]") {
+  const History history = sample("migrated-group");
+  CHECK(history.warnings.empty());
+  const format::Image image = image_of(history);
+  CHECK(image.nodes == std::vector<std::string>{"front", "compute", "store"});
+  CHECK(where(image, 600) == "front");
+  CHECK(where(image, 601) == "compute");
+  CHECK(where(image, 602) == "store");
+  CHECK(where(image, 603) == "store");
+  // The pipe between the members is the same, each end untouched since its process moved.
+  const auto fd = [&](Nr pid, int n) { return *find(history, pid)->files->find(n); };
+  CHECK(fd(601, 1).file->pipe == fd(602, 0).file->pipe);
+  CHECK(fd(601, 1).state == core::FdState::live);
+  CHECK(fd(602, 0).state == core::FdState::pending);
+  CHECK(fd(603, 3).state == core::FdState::live);
+  // What waits, waits there: 602 for 603, 600 for both.
+  CHECK(history.machine->requests().all().size() == 2);
+  CHECK(restart::failure(image).empty());
+}
+
+TEST_CASE("a moved group keeps its pipe, and its locks", "[cluster][SSI-9]") {
+  const History history = replay_whole(
+      "7 execve(\"./a\", [\"a\"], 0x7ffe) = 0\n"
+      "7 pipe2([3, 4], 0) = 0\n"
+      "7 openat(AT_FDCWD, \"/tmp/l\", O_RDWR|O_CREAT, 0600) = 5\n"
+      "7 flock(5, LOCK_EX) = 0\n"
+      "7 write(4, \"abc\", 3) = 3\n"
+      "7 fork() = 8\n"
+      "8 fork() = 9\n"
+      "9 fcntl(5, F_SETLK, {l_type=F_WRLCK, l_whence=SEEK_SET, l_start=0, l_len=4}) = 0\n"
+      "9 setpgid(0, 0) = 0\n"
+      "8 setpgid(0, 9) = 0\n"
+      "7 migrate(\"b\", -9) = 0\n"
+      "8 read(3, \"ab\", 2) = 2\n"
+      "8 fcntl(5, F_SETLK, {l_type=F_RDLCK, l_whence=SEEK_SET, l_start=2, l_len=1}) = -1 EAGAIN "
+      "(Resource temporarily unavailable)\n"
+      "9 write(4, \"d\", 1) = 1\n"
+      "7 migrate(\"b\", 10) = -1 ESRCH (No such process)\n"
+      "7 migrate(\"b\", -1) = -1 EINVAL (Invalid argument)\n");
+  CHECK(find(history, 7)->node == 0);
+  CHECK(find(history, 8)->node == 1);
+  CHECK(find(history, 9)->node == 1);
+  const auto pipe = [&](Nr pid, int n) { return find(history, pid)->files->find(n)->file->pipe; };
+  CHECK(pipe(9, 4) == pipe(7, 3));
+  CHECK(find(history, 9)->files->find(3)->state == core::FdState::pending);
+  const format::Image image = image_of(history);
+  CHECK(image.locks.size() == 2);
+  CHECK(restart::failure(image).empty());
+  const auto cluster = restarted(image, 2);
+  CHECK(call(*cluster, 7, {Verb::migrate_who, 0, -9}) == 0);
+  CHECK(cluster->real(8)->node == 0);
+  CHECK(differences(image, image_of(*cluster, 7), false).empty());
+  CHECK(call(*cluster, 7, {Verb::migrate_tree, 1, 7}) == 0);
+  for (const Nr nr : {7, 8, 9}) CHECK(cluster->real(nr)->node == 1);
+  CHECK(differences(image, image_of(*cluster, 7), false).empty());
+}
+
+TEST_CASE("requests under way move with a group", "[cluster][SSI-9][LWP-4]") {
+  const History history = sample("migrated-group");
+  const format::Image image = image_of(history);
+  const auto cluster = restarted(image, 3);
+  CHECK(cluster->node(2).machine().requests().all().size() == 1);
+  CHECK(call(*cluster, 601, {Verb::migrate_who, 0, 0}) == 0);
+  CHECK(cluster->node(2).machine().requests().all().empty());
+  CHECK(cluster->node(0).machine().requests().all().size() == 2);
+  CHECK(cluster->real(602)->node == 0);
+  CHECK(cluster->real(603)->node == 0);  // it is in the group, too
+  format::Image again = image_of(*cluster, 600);
+  REQUIRE(again.requests.size() == 2);
+  std::swap(again.requests[0], again.requests[1]);  // in the order in which they came there
+  CHECK(differences(image, again, false) == "");
+}
+
+TEST_CASE("the node before a pid says where a process is", "[cluster][SSI-9]") {
+  const std::string lines[] = {"execve(\"./a\", [\"a\"], 0x7ffe) = 0\n", "fork() = 8\n",
+                               "migrate(\"b\", 8) = 0\n", "getpid() = 8\n"};
+  const auto log = [&](const char* n1, const char* n2, const char* n3, const char* n4) {
+    return n1 + ("7 " + lines[0]) + n2 + ("7 " + lines[1]) + n3 + ("7 " + lines[2]) + n4 +
+           ("8 " + lines[3]);
+  };
+  const History plain = replay_whole(log("", "", "", ""));
+  CHECK(plain.machine->nodes() == std::vector<std::string>{"home", "b"});
+  const History partly = replay_whole(log("", "[home] ", "", "[b] "));
+  CHECK(differences(image_of(plain), image_of(partly), true).empty());
+  // A call that is passed over is no first call, with a node before it or not.
+  for (const char* node : {"", "[a] "}) {
+    const std::string prefix = node;
+    const History late = replay_whole(prefix + "7 brk(NULL) = 0x1000\n" + prefix + "7 " + lines[0]);
+    CHECK(find(late, 7)->subreaper == core::Tri::no);
+  }
+  const History elsewhere = replay_whole(log("[x-1.y] ", "[x-1.y] ", "", ""));
+  CHECK(elsewhere.machine->nodes() == std::vector<std::string>{"x-1.y", "b"});
+  CHECK(find(elsewhere, 7)->node == 0);
+  CHECK(find(elsewhere, 8)->node == 1);
+
+  const auto wrong = [&](const std::string& text) {
+    const auto history = replay_text(text);
+    REQUIRE(history.has_error());
+    return history.error();
+  };
+  const Error error = wrong(log("[a] ", "[b] ", "", ""));
+  CHECK(error.line == 2);
+  CHECK(error.detail == "line 2: process 7 is on node a, not on b as its line says");
+  CHECK(error.hint.find("migrate(\"b\")") != std::string::npos);
+  CHECK(wrong(log("", "[a] ", "", "")).line == 2);
+  CHECK(wrong(log("", "", "[b] ", "")).line == 3);  // it is another that moves
+  CHECK(wrong(log("[a] ", "", "", "[a] ")).line == 4);
+  CHECK(wrong("7 migrate(\"a b\") = 0\n").hint.find("letters") != std::string::npos);
+  CHECK(wrong("7 migrate(\"b\", 7, MIGRATE_ALL) = 0\n").detail.find("EINVAL") != std::string::npos);
+  CHECK(wrong("7 migrate(\"b\", -70) = 0\n").detail.find("ESRCH") != std::string::npos);
+  CHECK(wrong("1 unshare(CLONE_NEWPID) = 0\n1 fork() = 2\n1 migrate(\"b\", 2) = 0\n")
+            .detail.find("EPERM") != std::string::npos);
+}
+
+TEST_CASE("a move that is in flight shows in the lines of who has moved", "[cluster][SSI-9]") {
+  const std::string log =
+      "[a] 7 execve(\"./a\", [\"a\"], 0x7ffe) = 0\n"
+      "[a] 7 fork() = 8\n"
+      "[a] 7 migrate(\"b\", 8 <unfinished ...>\n"
+      "[b] 8 getpid() = 8\n"
+      "[a] 7 <... migrate resumed>) = 0\n";
+  CHECK(find(replay_whole(log, 3), 8)->node == 0);
+  CHECK(find(replay_whole(log, 4), 8)->node == 1);
+  CHECK(find(replay_whole(log), 8)->node == 1);
+  CHECK(replay_text("[a] 7 execve(\"./a\", [\"a\"], 0x7ffe) = 0\n"
+                    "[a] 7 migrate(\"b\" <unfinished ...>\n"
+                    "[a] 7 <... migrate resumed>) = 0\n")
+            .error()
+            .line == 3);
+}
+
+TEST_CASE("a trace says on which node each thing happened, where there are any",
+          "[cluster][SSI-9][LWP-8]") {
+  const auto traced = [](const std::string& log) {
+    core::Trace trace;
+    std::istringstream in(log);
+    const auto history = replay(in, "log", {{}, &trace});
+    REQUIRE(!history.has_error());
+    std::ostringstream out;
+    core::print_trace(trace, history->machine->nodes(), out);
+    return out.str();
+  };
+  const std::string start = "7 execve(\"./a\", [\"a\"], 0x7ffe) = 0\n7 fork() = 8\n";
+  CHECK(traced(start).find('[') == traced(start).find("[\"a\"]"));
+  const std::string text = traced(start + "8 migrate(\"b\") = 0\n8 pipe2([3, 4], 0) = 0\n" +
+                                  "7 migrate(\"c\", 8) = 0\n8 exit_group(1) = ?\n");
+  if (!core::kTraceBuilt) return;
+  CHECK(text.find("\n[home] 7/7 3 fork() = 8\n") != std::string::npos);
+  CHECK(text.find("\n[home] 8/8 4 migrate(\"b\") = 0\n") != std::string::npos);
+  CHECK(text.find("\n[b] 8/8 5 pipe2([3, 4], 0) = 0\n") != std::string::npos);
+  CHECK(text.find("\n[home] 7/7 6 migrate(\"c\", 8) = 0\n") != std::string::npos);
+  CHECK(text.find("\n# [c] 8/8 ") != std::string::npos);
+}
+
 TEST_CASE("without migrate there are no nodes in an image", "[cluster][SSI-0]") {
   const History history = sample("orphaned-group");
   CHECK(history.machine->nodes().empty());
   const format::Image image = image_of(history);
   CHECK(image.nodes.empty());
   CHECK((image.header.features & format::kFeatureNodes) == 0);
+  // Said to be at home, where it would be, it differs in that alone.
+  const std::string log = slurp(CKPT_SOURCE_DIR "/samples/orphaned-group.strace");
+  std::istringstream lines(log);
+  std::string at_home;
+  for (std::string line; std::getline(lines, line);)
+    at_home += (line.starts_with("#") ? "" : "[home] ") + line + "\n";
+  const History same = replay_whole(at_home);
+  CHECK(same.machine->nodes() == std::vector<std::string>{"home"});
+  CHECK(same.calls == history.calls);
+  CHECK(same.unparsed == history.unparsed);
+  const format::Image with = image_of(same);
+  CHECK(with.task_nodes.size() == image.task_nodes.size());
+  CHECK(differences(image, with, false) == "");
 }
 
 TEST_CASE("a tree over several nodes is one image, and restarts on any number of nodes",

@@ -1,6 +1,6 @@
 // ptrace across nodes, all interleavings.
 #include "format/stream.h"
-#include "tests/cluster/words.h"
+#include "tests/cluster/scenes.h"
 
 namespace ckpt::sim::cluster {
 

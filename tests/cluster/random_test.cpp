@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "tests/cluster/words.h"
+#include "tests/cluster/scenes.h"
 
 namespace ckpt::sim::cluster {
 
@@ -50,6 +50,14 @@ std::vector<Scenario> large() {
         {103, {{Verb::migrate, 0}, {Verb::exec}, {Verb::exit, 256}}},
         {104, {{Verb::migrate, 1}, {Verb::exit, 512}}},
         {100, {{Verb::wait, -1}, {Verb::wait, -1}, {Verb::wait, -1}}}}},
+      {"moved by others",
+       3,
+       tree,
+       {{100, {{Verb::wait, -1}, {Verb::migrate_tree, 1, 102}, {Verb::wait, -1}}},
+        {101, {{Verb::migrate_who, 0, -103}, {Verb::migrate_who, 2, 100}, {Verb::exit, 256}}},
+        {102, {{Verb::migrate_who, 0, 0}, {Verb::wait, -1}, {Verb::exit, 512}}},
+        {103, {{Verb::kill, 104, kSigKill}, {Verb::fork, 106}, {Verb::exit, 0}}},
+        {104, {{Verb::migrate_who, 2, 103}}}}},
   };
 }
 

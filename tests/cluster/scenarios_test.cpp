@@ -1,20 +1,9 @@
 // Small scenarios, all their interleavings.
-#include "tests/cluster/words.h"
+#include <catch2/catch.hpp>
+
+#include "tests/cluster/scenes.h"
 
 namespace ckpt::sim::cluster {
-
-namespace {
-
-// Below 100, on nodes of their own: 101 and 102. Each has a child in group 103, in which nobody
-// else has a parent of another group: 103 and 104, on `at`. 103 is stopped.
-Setup job(NodeId of101, NodeId of102, NodeId of103, NodeId of104) {
-  return {{100, fork(101)},      {100, fork(102)},          {101, fork(103)},
-          {103, setpgid(0, 0)},  {102, fork(104)},          {104, setpgid(0, 103)},
-          {101, migrate(of101)}, {102, migrate(of102)},     {104, migrate(of104)},
-          {103, migrate(of103)}, {103, kill(103, kSigStop)}};
-}
-
-}  // namespace
 
 TEST_CASE("a parent waits for a child on another node", "[cluster][SSI-4][SSI-5]") {
   holds({"exit, wait", 2, kChild, {{100, {wait(), wait()}}, {101, {exits(3)}}}});
@@ -155,10 +144,6 @@ TEST_CASE("processes move", "[cluster][SSI-9]") {
 }
 
 TEST_CASE("a node fails", "[cluster][SSI-11]") {
-  const auto fails = [](Scenario scenario) {
-    scenario.fails = true;
-    holds(scenario);
-  };
   fails({"a child's node fails", 2, kChild, {{100, {wait(), wait()}}, {101, {exits(3)}}}});
   fails({"a child's node fails, a third is home", 3, kChild, {{100, {wait()}}, {101, {exits(3)}}}});
   fails({"a father's node fails",

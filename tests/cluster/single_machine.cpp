@@ -47,17 +47,23 @@ class SingleRun : ClusterHooks {
     kernel().hooks = nullptr;
     for (const auto& [pid, call] : scenario.setup) CKPT_ASSERT(carry_out(pid, call).first >= 0);
     if (pauses) kernel().hooks = this;
+    one_by_one_ = pauses && scenario.fails;
   }
 
   // Numbers below the scripts' count are their steps, above are the pauses that end.
   [[nodiscard]] std::uint32_t choices() const {
-    return static_cast<std::uint32_t>(progress_.size() + exiting_.size() + signals_.size()) +
+    return static_cast<std::uint32_t>(progress_.size() + exiting_.size() + signals_.size() +
+                                      moves_.size()) +
            (may_fail_ ? 1 : 0);
   }
   // Does the step, if it can be made now.
   bool step(std::uint32_t i) {
-    if (i == progress_.size() + exiting_.size() + signals_.size()) {
+    if (i == progress_.size() + exiting_.size() + signals_.size() + moves_.size()) {
       fail();
+      return true;
+    }
+    if (i >= progress_.size() + exiting_.size() + signals_.size()) {
+      move_next(i - progress_.size() - exiting_.size() - signals_.size());
       return true;
     }
     if (i >= progress_.size() + exiting_.size()) {
@@ -78,6 +84,8 @@ class SingleRun : ClusterHooks {
       if (killer == script.pid) return false;  // kill returns when all that it killed are dead
     for (const Signal& signal : signals_)
       if (signal.script == i) return false;
+    for (const Move& move : moves_)
+      if (move.script == i) return false;
     const Call& call = script.calls[progress_[i].next];
     if (pauses_ && call.verb == Verb::kill && call.a > 0 && call.a != script.pid) {
       ++progress_[i].next;
@@ -89,6 +97,10 @@ class SingleRun : ClusterHooks {
     const auto [result, status] = carry_out(script.pid, call);
     if (result == kWouldBlock) return call.verb == Verb::exec && key() != before;
     ++progress_[i].next;
+    if (moves_.size() > 0 && moves_.back().script == kNew) {
+      moves_.back().script = i;
+      return true;
+    }
     progress_[i].exits |= call.verb == Verb::exit;
     progress_[i].results.push_back(result_text(call.verb, result, status));
     return true;
@@ -103,6 +115,10 @@ class SingleRun : ClusterHooks {
     for (const Signal& signal : signals_) s += '|' + std::to_string(signal.script) + '!';
     for (const Progress& p : progress_) s += '|' + std::to_string(p.next);
     for (const auto& [nr, node] : place_) s += '@' + std::to_string(node);
+    for (const Move& move : moves_) {
+      s += '>' + std::to_string(move.script) + (move.any ? "+" : "");
+      for (const Nr nr : move.left) s += ',' + std::to_string(nr);
+    }
     return s + (may_fail_ ? "" : "!");
   }
   [[nodiscard]] std::string outcome() {
@@ -130,6 +146,59 @@ class SingleRun : ClusterHooks {
     Call call;
     std::shared_ptr<Server> sender;  // who may be dead by now
   };
+  // Those that migrate moves, one after the other. It matters only where a node may fail.
+  struct Move {
+    std::size_t script = kNew;
+    Call call;
+    std::vector<Nr> left;  // in order
+    bool any = false;      // has one moved?
+  };
+  static constexpr std::size_t kNew = SIZE_MAX;
+
+  long move(Task& caller, const Call& call) {
+    if (call.a >= scenario_.nodes || (call.a == 1 && scenario_.fails && !may_fail_)) return -EINVAL;
+    const auto which = call.verb == Verb::migrate       ? Kernel::Movers::caller
+                       : call.verb == Verb::migrate_who ? Kernel::Movers::who
+                                                        : Kernel::Movers::tree;
+    std::vector<Process*> found;
+    const long r = kernel().find_movers(caller, which, static_cast<Nr>(call.b), &found);
+    if (r != 0) return r;
+    std::stable_partition(found.begin(), found.end(),
+                          [&](const Process* p) { return p != caller.process; });
+    std::vector<Nr> left;
+    for (const Process* p : found) left.push_back(p->tgid->nr_at(0));
+    if (one_by_one_)
+      moves_.push_back({kNew, call, std::move(left), false});
+    else
+      for (const Nr nr : left) place_[nr] = call.a;
+    return 0;
+  }
+  void move_next(std::size_t i) {
+    Move& now = moves_[i];
+    const std::size_t script = now.script;
+    const Call call = now.call;
+    const auto ends = [&](long result) {
+      moves_.erase(moves_.begin() + static_cast<std::ptrdiff_t>(i));
+      progress_[script].results.push_back(result_text(call.verb, result, 0));
+    };
+    Task* caller = task(scenario_.scripts[script].pid);
+    if (!caller || caller->process->zombie || caller->process->leaving) return ends(-ESRCH);
+    if (now.call.a == 1 && !may_fail_) return ends(-EINVAL);
+    const Task* t = task(now.left.front());
+    const bool lives = t && !t->process->zombie && !t->process->leaving;
+    if (lives) place_[now.left.front()] = now.call.a;
+    now.any |= lives;
+    now.left.erase(now.left.begin());
+    if (!now.left.empty()) return;
+    if (now.any) return ends(0);
+    // None of those is left: the call begins again.
+    moves_.erase(moves_.begin() + static_cast<std::ptrdiff_t>(i));
+    const long r = move(*caller, call);
+    if (r == 0)
+      moves_.back().script = script;
+    else
+      progress_[script].results.push_back(result_text(call.verb, r, 0));
+  }
   // All that is on node 1 dies.
   void fail() {
     may_fail_ = false;
@@ -199,8 +268,9 @@ class SingleRun : ClusterHooks {
                                 static_cast<std::uint64_t>(call.b) >> 32),
                 0};
       case Verb::migrate:  // there is but one machine
-        place_[pid] = call.a;
-        return {0, 0};
+      case Verb::migrate_who:
+      case Verb::migrate_tree:
+        return {move(caller, call), 0};
       default:
         return {-ENOSYS, 0};
     }
@@ -211,6 +281,8 @@ class SingleRun : ClusterHooks {
   Cluster cluster_;
   std::vector<Progress> progress_;
   std::vector<Signal> signals_;
+  std::vector<Move> moves_;
+  bool one_by_one_ = false;           // do those that migrate moves go so?
   std::map<Nr, std::int64_t> place_;  // the node where it would be
   bool may_fail_ = scenario_.fails;
   std::vector<std::pair<Nr, Nr>> exiting_;  // who, and whose call it was by

@@ -28,7 +28,7 @@ VIEWS = {
     "json": ["inspect", "--json"],
     "plan": ["restore", "--plan"],
 }
-TRACED = {"exec-by-thread", "requests"}  # whose trace is golden, too
+TRACED = {"exec-by-thread", "migrated-group", "requests"}  # whose trace is golden, too
 
 
 def instants():

@@ -24,6 +24,42 @@ TEST_CASE("a call on one line", "[sim][strace]") {
   CHECK(line.result.succeeded());
 }
 
+TEST_CASE("a node stands before a pid, and before nothing else", "[sim][strace][SSI-0]") {
+  struct Case {
+    const char* head;
+    const char* node;
+    std::int32_t pid;
+  };
+  const Case cases[] = {
+      {"[fast] 7 ", "fast", 7},
+      {"  [a-1.b_C]   7 ", "a-1.b_C", 7},
+      {"[fast] [pid  1234] ", "fast", 1234},
+      {"[fast] [pid  1234<sh>] 14:17:25 ", "fast", 1234},
+      {"[fast] 7<sh> 1795185000.842028 ", "fast", 7},
+      {"[fast] 10/7 33 ", "fast", 7},
+      {"[59] 7 ", "59", 7},
+      {"[pid] 7 ", "pid", 7},
+      {"[pid 8] ", "", 8},
+      {"[59] ", "", 0},
+      {"[00007fd194bd3059] ", "", 0},
+      {"7 [00007fd194bd3059] ", "", 7},
+      {"[  59] [00007fd194bd3059] ", "", 0},
+  };
+  for (const Case& c : cases) {
+    const std::string text = std::string(c.head) + "close(3) = 0";
+    CAPTURE(text);
+    const auto line = parse_line(text);
+    CHECK(line.kind == Kind::call);
+    CHECK(line.name == "close");
+    CHECK(line.node == c.node);
+    CHECK(line.pid == c.pid);
+  }
+  for (const char* head : {"[fast] ", "[a b] 7 ", "[] 7 ", "[fast]7 "}) {
+    CAPTURE(head);
+    CHECK(parse_line(std::string(head) + "close(3) = 0").kind == Kind::unparsed);
+  }
+}
+
 TEST_CASE("prefixes, times and columns", "[sim][strace]") {
   struct Case {
     const char* head;

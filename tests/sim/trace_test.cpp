@@ -39,7 +39,7 @@ Traced trace_of(const std::string& log, std::optional<std::uint64_t> at = {},
   }
   std::ostringstream text;
   text << trace_head(*history);
-  core::print_trace(trace, text);
+  core::print_trace(trace, history->machine->nodes(), text);
   result.text = text.str();
   format::MemoryRecords records;
   const Status done = core::checkpoint(*history->machine, *history->root, {}, records);
@@ -255,7 +255,7 @@ TEST_CASE("A trace keeps the last records, and says how many are gone", "[sim][L
   CHECK(trace.now() == 101);
   CHECK(trace.records().back().text == "getpid() = 99");
   std::ostringstream text;
-  core::print_trace(trace, text);
+  core::print_trace(trace, {}, text);
   CHECK(has(text.str(), std::to_string(trace.dropped()) + " records before these are gone"));
 }
 

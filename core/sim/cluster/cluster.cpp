@@ -120,6 +120,7 @@ std::string Cluster::key() {
   std::string out;
   for (NodeId id = 0; id < nodes(); ++id)
     if (alive_[id]) nodes_[id]->append_key(out);
+  for (const auto& [tid, token] : callers_) out += 'c' + std::to_string(tid);
   for (std::uint32_t link = 0; link < transport_.links(); ++link) {
     if (transport_.on(link).empty()) continue;
     out += "link " + std::to_string(link) + ':';

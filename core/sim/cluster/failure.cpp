@@ -5,62 +5,78 @@
 
 namespace ckpt::sim::cluster {
 
+namespace {
+
+// What the survivors know when a node has failed.
+struct Remains {
+  std::map<Nr, Facts> lost;           // executed there, as last heard of
+  std::map<Nr, NodeId> elsewhere;     // all others: where they execute, or are about to
+  std::vector<std::uint32_t> tokens;  // of calls that go on
+};
+
+// Lost: a survivor has it there, and it neither executes on another by now nor is on its way to
+// one, nor has it been reaped.
+Remains take_stock(const std::vector<Node*>& survivors, const Transport& transport, NodeId failed) {
+  Remains r;
+  for (Node* node : survivors) {
+    node->append_tokens(r.tokens);
+    for (const Process* p : node->machine().all()) {
+      const Nr nr = p->tgid->nr_at(0);
+      if (!p->remote) r.elsewhere[nr] = node->id();
+      if (!p->remote || p->node != failed) continue;
+      Facts& facts = r.lost[nr];
+      if (facts.pid == 0 || p->zombie) facts = node->facts_of(*p);  // of its end not all have heard
+    }
+  }
+  for (const std::uint32_t link : transport.deliverable())
+    for (const Message& message : transport.on(link)) {
+      if (message.verb != Verb::arrive && message.verb != Verb::gone) continue;
+      r.lost.erase(static_cast<Nr>(message.a));
+      if (!message.cargo) continue;
+      r.elsewhere[static_cast<Nr>(message.a)] = message.to;
+      r.tokens.push_back(message.cargo->token);
+      for (const MovedCall& call : message.cargo->calls) r.tokens.push_back(call.token);
+    }
+  for (const auto& [nr, node] : r.elsewhere) r.lost.erase(nr);
+  return r;
+}
+
+}  // namespace
+
 void Cluster::fail(NodeId failed) {
   CKPT_ASSERT(is_alive(failed));
   alive_[failed] = false;
   transport_.cut(failed);
-  const auto first = std::find(alive_.begin(), alive_.end(), true);
-  CKPT_ASSERT(first != alive_.end());
-  const auto undertaker = static_cast<NodeId>(first - alive_.begin());
+  std::vector<Node*> survivors;
+  for (NodeId id = 0; id < nodes(); ++id)
+    if (alive_[id]) survivors.push_back(nodes_[id].get());
+  CKPT_ASSERT(!survivors.empty());
+  const NodeId undertaker = survivors.front()->id();
 
-  // Lost: a survivor has it there, and it neither executes on another by now nor is on its way to
-  // one, nor has it been reaped.
-  std::map<Nr, Facts> lost;
-  const auto for_each_survivor = [&](const auto& fn) {
-    for (NodeId id = 0; id < nodes(); ++id)
-      if (alive_[id]) fn(*nodes_[id]);
-  };
-  for_each_survivor([&](Node& node) {
-    for (const Process* p : node.machine().all())
-      if (p->remote && p->node == failed) {
-        Facts& facts = lost[p->tgid->nr_at(0)];
-        if (facts.pid == 0 || p->zombie)
-          facts = node.facts_of(*p);  // of its end not all have heard
-      }
-  });
-  std::vector<std::uint32_t> tokens;  // of calls that go on
-  for_each_survivor([&](Node& node) {
-    for (const Process* p : node.machine().all())
-      if (!p->remote) lost.erase(p->tgid->nr_at(0));
-    node.append_tokens(tokens);
-  });
-  for (const std::uint32_t link : transport_.deliverable())
-    for (const Message& message : transport_.on(link)) {
-      if (message.verb != Verb::arrive && message.verb != Verb::gone) continue;
-      lost.erase(static_cast<Nr>(message.a));
-      if (message.cargo) tokens.push_back(message.cargo->token);
-    }
-  std::erase_if(callers_, [&](const auto& entry) {
-    return std::find(tokens.begin(), tokens.end(), entry.second) == tokens.end();
+  auto [lost, elsewhere, tokens] = take_stock(survivors, transport_, failed);
+  // Who has moved away in time is asked for where it is, though the news of it be late.
+  for (const auto& [nr, where] : elsewhere)
+    for (Node* node : survivors)
+      if (Process* p = node->find(nr); p && p->remote && p->node == failed) p->node = where;
+  std::erase_if(callers_, [&known = tokens](const auto& entry) {
+    return std::find(known.begin(), known.end(), entry.second) == known.end();
   });
 
   // Of whom one survivor has not heard, it was just being born; or one has heard that it was
   // reaped. Either way it is as if all had heard the same.
   for (auto it = lost.begin(); it != lost.end();) {
-    bool known = true;
-    for_each_survivor([&](Node& node) { known &= node.find(it->first) != nullptr; });
-    if (known) {
+    const Nr nr = it->first;
+    if (std::all_of(survivors.begin(), survivors.end(), [&](Node* n) { return n->find(nr); })) {
       ++it;
       continue;
     }
-    for_each_survivor([&](Node& node) { node.forget(it->first); });
+    for (Node* node : survivors) node->forget(nr);
     it = lost.erase(it);
   }
-  for_each_survivor([&](Node& node) {
-    for (auto& [nr, facts] : lost) node.correct_tracees(facts);
-  });
-  for_each_survivor([&](Node& node) { node.take_over(lost, undertaker); });
-  for_each_survivor([&](Node& node) { node.give_up_on(failed, undertaker); });
+  for (Node* node : survivors)
+    for (auto& [nr, facts] : lost) node->correct_tracees(facts);
+  for (Node* node : survivors) node->take_over(lost, undertaker);
+  for (Node* node : survivors) node->give_up_on(failed, undertaker);
   nodes_[undertaker]->bury(lost);
 }
 
@@ -153,6 +169,7 @@ void Node::give_up_on(NodeId failed, NodeId undertaker) {
         }
         [[fallthrough]];
       case Verb::kill_here:
+      case Verb::move_here:
       case Verb::setpgid:
       case Verb::join:
       case Verb::found:

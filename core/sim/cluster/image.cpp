@@ -40,8 +40,12 @@ Result<std::unique_ptr<Cluster>> Cluster::spread(std::unique_ptr<Machine> machin
     Facts facts = Node::facts_of(*machine, p);
     facts.node = static_cast<NodeId>(p.node % nodes);
     for (const std::unique_ptr<Node>& node : cluster->nodes_) node->mirror(facts);
-    Node& owner = *cluster->nodes_[facts.node];
-    Process& here = *owner.find(facts.pid);
+  });
+  // All are there now, whom a request may mean.
+  core::for_each_process(machine->world(), [&](Process& p) {
+    if (&p == &machine->world()) return;
+    Node& owner = *cluster->nodes_[p.node % nodes];
+    Process& here = *owner.find(p.tgid->nr_at(0));
     here.files = p.files;
     here.fs = p.fs;
     put_requests(owner.machine(), here, take_requests(*machine, p));

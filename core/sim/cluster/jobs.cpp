@@ -114,6 +114,7 @@ void Node::answered(Job& job, const Message& answer) {
     case Verb::wait_here:
     case Verb::kill_here:
     case Verb::ptrace_here:
+    case Verb::move_here:
     case Verb::setpgid:
     case Verb::join:
     case Verb::found:

@@ -47,17 +47,19 @@ constexpr Nr kWorlds = -1;
 enum class Verb : std::uint8_t {
   none,
   // System calls of a process.
-  fork,         // a: the child's number or 0; b: clone flags
-  exit,         // a: status
-  wait,         // a: as wait4(2)'s pid; b: options
-  kill,         // a: as kill(2)'s pid; b: signal
-  setpgid,      // a: pid; b: pgid
-  setsid,       //
-  subreaper,    // a: on
-  ignore_chld,  // a: on
-  exec,         //
-  migrate,      // a: node; the caller moves there
-  ptrace,       // a: as ptrace(2)'s pid; b: ptrace_args() of request and data
+  fork,          // a: the child's number or 0; b: clone flags
+  exit,          // a: status
+  wait,          // a: as wait4(2)'s pid; b: options
+  kill,          // a: as kill(2)'s pid; b: signal
+  setpgid,       // a: pid; b: pgid
+  setsid,        //
+  subreaper,     // a: on
+  ignore_chld,   // a: on
+  exec,          //
+  migrate,       // a: node; the caller moves there
+  migrate_who,   // a: node; b: who moves there, as kill(2)'s pid
+  migrate_tree,  // a: node; b: a process, which moves there with its descendants
+  ptrace,        // a: as ptrace(2)'s pid; b: ptrace_args() of request and data
   // Requests, which are answered once all that follows from them is done.
   facts,        // a: a process that has changed, or is new
   gone,         // a: a process that has been reaped
@@ -67,6 +69,7 @@ enum class Verb : std::uint8_t {
   wait_here,    // a: a child or tracee; b: options
   kill_here,    // a: a process; b: signal
   ptrace_here,  // a: an LWP; b: as ptrace's
+  move_here,    // a: a process of the receiver's node, b: the node that it is to move to
   kill_pgrp,    // a: a group; b: signal
   kill_all,     // b: signal
   announce,     // a: a process that has become a subreaper
@@ -95,15 +98,7 @@ struct Call {
   friend bool operator==(const Call&, const Call&) = default;
 };
 
-// What travels with a process that moves, beside its facts. Its fds are not opened there: they are
-// PENDING, and the first touch asks their servers (core/lazy_state.h).
-struct Cargo {
-  core::ProcessFiles files;
-  core::Ref<core::FsContext> fs;
-  std::vector<core::Request> requests;
-  std::uint32_t token = 0;                // the call that moves it
-  std::vector<std::uint32_t> broadcasts;  // the last one of each node that it has had
-};
+struct Cargo;
 
 struct Message {
   Verb verb = Verb::none;
@@ -122,6 +117,25 @@ struct Message {
   std::uint32_t status = 0;
   std::shared_ptr<const Facts> facts = {};
   std::shared_ptr<Cargo> cargo = {};
+};
+
+// A call of a process that moves: it goes on there, from its beginning.
+struct MovedCall {
+  Message request;
+  std::uint32_t token = 0;
+  std::vector<Nr> movers;  // migrate_who, migrate_tree: as in Job
+  bool moved_any = false;
+};
+
+// What travels with a process that moves, beside its facts. Its fds are not opened there: they are
+// PENDING, and the first touch asks their servers (core/lazy_state.h).
+struct Cargo {
+  core::ProcessFiles files;
+  core::Ref<core::FsContext> fs;
+  std::vector<core::Request> requests;
+  std::uint32_t token = 0;                // its own call that moves it; 0: another's does
+  std::vector<MovedCall> calls;           // of its other threads, or that sleep
+  std::vector<std::uint32_t> broadcasts;  // the last one of each node that it has had
 };
 
 // One line, for people and for keys of states: no job of a sender that does not matter is in it.

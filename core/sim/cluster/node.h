@@ -60,6 +60,8 @@ struct Job {
   std::vector<std::string> locks;         // held until it ends
   std::vector<std::uint32_t> broadcasts;  // that it has made
   std::vector<Nr> lost;                   // bury: processes of a node that has failed
+  std::vector<Nr> movers;                 // migrate_who, migrate_tree: who are still to move
+  bool moved_any = false;                 // and has anyone of those moved?
 };
 
 class Node final : public ClusterHooks {
@@ -159,7 +161,12 @@ class Node final : public ClusterHooks {
   core::Ref<core::Pid> pid_of(Nr nr);
   long let_die(Job& job);  // failure.cpp
   // --- migrate.cpp
-  long depart(Job& job);
+  long migrate(Job& job, Task& caller);
+  long serve_move(Job& job);
+  long depart(Job& job, Process& process, std::int64_t to);
+  [[nodiscard]] bool is_node(std::int64_t id);  // that lives
+  [[nodiscard]] bool is_call_of(const Job& job, const Process& process);
+  std::vector<MovedCall> take_calls(const Job& but, const Process& process);
   long arrive(Job& job);
   void hit(const Message& broadcast, Process& target);
   void broadcast(Message request);  // to all other nodes, counted

@@ -37,6 +37,8 @@ long Node::perform(Job& job) {
       return found(request);
     case Verb::arrive:
       return arrive(job);
+    case Verb::move_here:
+      return serve_move(job);
     case Verb::exit_work: {
       Process* p = find(request.a);
       return !p || p->zombie || kernel_.continue_exit(*p) ? 0 : -EAGAIN;
@@ -72,7 +74,7 @@ long Node::perform(Job& job) {
 long Node::perform_call(Job& job, Task& caller) {
   const Message& call = job.request;
   // Where the process that it concerns executes, it has been done; or that is elsewhere by now.
-  if (job.answer && call.verb != Verb::wait) {
+  if (job.answer && call.verb != Verb::wait && job.movers.empty()) {
     const Message answer = *std::exchange(job.answer, {});
     if (answer.result != -EREMOTE) return answer.result;
   }
@@ -118,7 +120,9 @@ long Node::perform_call(Job& job, Task& caller) {
       return error == kWouldBlock ? block() : error;  // until tracers have waited for its threads
     }
     case Verb::migrate:
-      return depart(job);
+    case Verb::migrate_who:
+    case Verb::migrate_tree:
+      return migrate(job, caller);
     case Verb::ptrace:
       return ptrace(caller, call);
     default:
@@ -196,6 +200,7 @@ void Node::note_done(const Message& news) {
 long Node::moved(const Process& process) {
   const Nr nr = process.tgid->nr_at(0);
   if (std::find(departing_.begin(), departing_.end(), nr) != departing_.end()) return block();
+  current_->moved_to = process.node;
   return -EREMOTE;
 }
 

@@ -5,11 +5,12 @@ namespace ckpt::sim::cluster {
 
 const char* verb_name(Verb verb) {
   constexpr const char* kNames[] = {
-      "none",      "fork",     "exit",   "wait",      "kill",      "setpgid",     "setsid",
-      "subreaper", "ignore",   "exec",   "migrate",   "ptrace",    "facts",       "gone",
-      "goodbye",   "leaving",  "hangup", "wait_here", "kill_here", "ptrace_here", "kill_pgrp",
-      "kill_all",  "announce", "join",   "found",     "arrive",    "exit_work",   "check_orphans",
-      "bury",      "landed",   "notify", "answer"};
+      "none",          "fork",      "exit",      "wait",        "kill",      "setpgid",
+      "setsid",        "subreaper", "ignore",    "exec",        "migrate",   "migrate_who",
+      "migrate_tree",  "ptrace",    "facts",     "gone",        "goodbye",   "leaving",
+      "hangup",        "wait_here", "kill_here", "ptrace_here", "move_here", "kill_pgrp",
+      "kill_all",      "announce",  "join",      "found",       "arrive",    "exit_work",
+      "check_orphans", "bury",      "landed",    "notify",      "answer"};
   static_assert(std::size(kNames) == static_cast<std::size_t>(Verb::answer) + 1);
   return kNames[static_cast<std::size_t>(verb)];
 }
@@ -46,6 +47,14 @@ std::string to_string(const Facts& f) {
   return s;
 }
 
+namespace {
+std::string movers_text(const std::vector<Nr>& movers, bool moved_any) {
+  std::string s = moved_any ? " m" : "";
+  for (const Nr nr : movers) s += " >" + std::to_string(nr);
+  return s;
+}
+}  // namespace
+
 std::string to_string(const Message& m) {
   std::string s = verb_name(m.verb);
   for (const long n : {long{m.from}, long{m.to}, long{m.job}, long{m.caller},
@@ -53,6 +62,9 @@ std::string to_string(const Message& m) {
                        static_cast<long>(m.of), long{m.broadcast}})
     s += ' ' + std::to_string(n);
   if (m.facts) s += " [" + to_string(*m.facts) + ']';
+  if (m.cargo)
+    for (const MovedCall& call : m.cargo->calls)
+      s += " with " + std::to_string(call.token) + movers_text(call.movers, call.moved_any);
   return s;
 }
 
@@ -80,6 +92,7 @@ void Node::append_key(std::string& out) {
     for (const Nr n : job.notices) out += " n" + std::to_string(n);
     for (const Nr n : job.lost) out += " l" + std::to_string(n);
     for (const std::string& key : job.locks) out += ' ' + key;
+    out += movers_text(job.movers, job.moved_any);
   }
   for (const auto& [nr, count] : unsettled_)
     out += 'u' + std::to_string(nr) + '/' + std::to_string(count);

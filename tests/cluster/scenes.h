@@ -1,4 +1,4 @@
-// Short words for the calls of scenarios, and the test that each of them is.
+// What the scenarios are made of: calls in short, processes to begin with, and the check itself.
 #pragma once
 
 #include <algorithm>
@@ -36,11 +36,11 @@ inline Call setsid() {
 }
 
 #ifdef __SANITIZE_ADDRESS__
-constexpr bool kWhole = false;  // too slow: every scenario's first states
-constexpr std::uint64_t kMost = 2000;
+inline constexpr bool kWhole = false;  // too slow: every scenario's first states
+inline constexpr std::uint64_t kMost = 2000;
 #else
-constexpr bool kWhole = true;
-constexpr std::uint64_t kMost = 2'000'000;
+inline constexpr bool kWhole = true;
+inline constexpr std::uint64_t kMost = 2'000'000;
 #endif
 
 inline void holds(const Scenario& scenario) {
@@ -57,6 +57,12 @@ inline void holds(const Scenario& scenario) {
   CHECK(e.ends > 0);
 }
 
+// The same, and node 1 may fail at any time.
+inline void fails(Scenario scenario) {
+  scenario.fails = true;
+  holds(scenario);
+}
+
 using Setup = std::vector<std::pair<Nr, Call>>;
 
 // 101 on node 1, child of 100.
@@ -65,6 +71,15 @@ inline const Setup kChild = {{100, fork(101)}, {101, migrate(1)}};
 inline Setup operator+(Setup a, const Setup& b) {
   a.insert(a.end(), b.begin(), b.end());
   return a;
+}
+
+// Below 100, on nodes of their own: 101 and 102. Each has a child in group 103, in which nobody
+// else has a parent of another group: 103 and 104, on `at`. 103 is stopped.
+inline Setup job(NodeId of101, NodeId of102, NodeId of103, NodeId of104) {
+  return {{100, fork(101)},      {100, fork(102)},          {101, fork(103)},
+          {103, setpgid(0, 0)},  {102, fork(104)},          {104, setpgid(0, 103)},
+          {101, migrate(of101)}, {102, migrate(of102)},     {104, migrate(of104)},
+          {103, migrate(of103)}, {103, kill(103, kSigStop)}};
 }
 
 }  // namespace ckpt::sim::cluster
