@@ -19,7 +19,7 @@ Call detach(Nr pid, int sig = 0) {
   return ptrace(kPtraceDetach, pid, static_cast<std::uint64_t>(sig));
 }
 
-constexpr std::int64_t kThread = kCloneThread | kCloneSighand | kCloneVm;
+constexpr std::int64_t kNewThread = kCloneThread | kCloneSighand | kCloneVm;
 
 // 102, child of 101, both on node 1; 103, child of 100, is to trace it from node 0.
 const Setup kGrandchild = kChild + Setup{{101, fork(102)}, {100, fork(103)}};
@@ -137,7 +137,7 @@ TEST_CASE("TRACEME and exec with a remote tracer", "[cluster][SSI-6]") {
 }
 
 TEST_CASE("exec by a non-leader, leader and caller traced from other nodes", "[cluster][SSI-6]") {
-  const Setup threads = kChild + Setup{{101, {Verb::fork, 110, kThread}},
+  const Setup threads = kChild + Setup{{101, {Verb::fork, 110, kNewThread}},
                                        {100, fork(103)},
                                        {100, fork(104)},
                                        {104, migrate(2)}};
@@ -147,24 +147,24 @@ TEST_CASE("exec by a non-leader, leader and caller traced from other nodes", "[c
          {{110, {{Verb::exec}}}, {103, {wait(101)}}, {104, {wait(101), wait(110)}}}});
   holds({"exec, one tracer",
          2,
-         kChild + Setup{{101, {Verb::fork, 110, kThread}},
+         kChild + Setup{{101, {Verb::fork, 110, kNewThread}},
                         {100, fork(103)},
                         {103, seize(101)},
                         {103, seize(110)}},
          {{110, {{Verb::exec}}}, {103, {wait(110), wait(101, kWaitNohang)}}}});
   holds({"exec while the tracers attach",
          2,
-         kChild + Setup{{101, {Verb::fork, 110, kThread}}, {100, fork(103)}},
+         kChild + Setup{{101, {Verb::fork, 110, kNewThread}}, {100, fork(103)}},
          {{110, {{Verb::exec}}}, {103, {seize(110), seize(101), wait(110, kWaitNohang)}}}});
   holds({"exec waits for the tracer of a thread",
          2,
-         kChild + Setup{{101, {Verb::fork, 110, kThread}}, {100, fork(103)}, {103, seize(110)}},
+         kChild + Setup{{101, {Verb::fork, 110, kNewThread}}, {100, fork(103)}, {103, seize(110)}},
          {{101, {{Verb::exec}, exits(1)}}, {103, {wait(110), wait()}}}});
   // 111 is waited for, so exec has killed 110, too, which is on the list for its tracer.
   holds({"a thread that exec has killed takes no child",
          2,
-         kChild + Setup{{101, {Verb::fork, 110, kThread}},
-                        {101, {Verb::fork, 111, kThread}},
+         kChild + Setup{{101, {Verb::fork, 110, kNewThread}},
+                        {101, {Verb::fork, 111, kNewThread}},
                         {101, fork(102)},
                         {100, fork(103)},
                         {103, seize(110)},
@@ -192,7 +192,7 @@ TEST_CASE("tracers and tracees move", "[cluster][SSI-6][SSI-9]") {
          {{102, {migrate(2), exits(2)}}, {103, {seize(102), wait()}}}});
   holds({"a thread moves its process while one attaches",
          3,
-         kChild + Setup{{101, {Verb::fork, 110, kThread}}, {101, fork(102)}, {100, fork(103)}},
+         kChild + Setup{{101, {Verb::fork, 110, kNewThread}}, {101, fork(102)}, {100, fork(103)}},
          {{110, {wait(102)}},
           {101, {migrate(2)}},
           {102, {exits(2)}},
@@ -259,10 +259,6 @@ TEST_CASE("a remote parent is told that its child is traced, and that it is no m
 }
 
 TEST_CASE("a node of tracer or tracee fails", "[cluster][SSI-6][SSI-11]") {
-  const auto fails = [](Scenario scenario) {
-    scenario.fails = true;
-    holds(scenario);
-  };
   fails({"the tracee's node fails",
          2,
          kGrandchild + Setup{{100, {Verb::subreaper, 1}}},
@@ -281,7 +277,7 @@ TEST_CASE("a node of tracer or tracee fails", "[cluster][SSI-6][SSI-11]") {
          {{100, {wait(), wait()}}, {102, {exits(2)}}}});
   fails({"the node of a traced thread fails",
          3,
-         kChild + Setup{{101, {Verb::fork, 110, kThread}}, {100, fork(103)}, {103, migrate(2)}},
+         kChild + Setup{{101, {Verb::fork, 110, kNewThread}}, {100, fork(103)}, {103, migrate(2)}},
          {{103, {seize(110), wait()}}, {101, {{Verb::exec}}}, {100, {wait(101)}}}});
   fails({"the tracer's node fails",
          3,
