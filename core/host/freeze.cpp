@@ -318,19 +318,27 @@ void FrozenTree::kill() {
   const auto& all = snapshot_.processes;
   for (auto p = all.rbegin(); p != all.rend(); ++p)
     if (p->state != ProcState::zombie) ::kill(p->pid, SIGKILL);
-  constexpr timespec kPause{0, 1000000};
-  for (int patience = 200; !threads_.empty() && patience > 0;) {
-    bool waits = true;
-    const std::size_t reaped = std::erase_if(threads_, [&](const auto& entry) {
+  std::int64_t silence = 0;  // nanoseconds since somebody has ended
+  constexpr std::int64_t kLongSilence = 50'000'000;
+  while (!threads_.empty()) {
+    const std::size_t reaped = std::erase_if(threads_, [](const auto& entry) {
       int status = 0;
       const pid_t got = ::waitpid(entry.first, &status, __WALL | WNOHANG);
-      if (got != 0 && (got < 0 || !WIFSTOPPED(status))) return true;
-      waits = waits && waits_in_exit(entry.second.tracee);
-      return false;
+      return got != 0 && (got < 0 || !WIFSTOPPED(status));
     });
-    if (reaped > 0) continue;
-    if (waits) --patience;
-    ::nanosleep(&kPause, nullptr);
+    if (threads_.empty()) break;
+    if (reaped > 0) silence = 0;
+    if (silence > kLongSilence) {
+      silence = 0;
+      if (std::all_of(threads_.begin(), threads_.end(),
+                      [](const auto& entry) { return waits_in_exit(entry.second.tracee); }))
+        break;
+    }
+    // Those who end need the processor, too.
+    const timespec pause{
+        0, 100'000 + 1000L * static_cast<long>(std::min<std::size_t>(threads_.size(), 10'000))};
+    ::nanosleep(&pause, nullptr);
+    silence += pause.tv_nsec;
   }
   threads_.clear();
 }
