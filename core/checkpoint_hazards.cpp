@@ -1,6 +1,6 @@
 // What keeps a tree from being checkpointed: ptrace; and what of it hangs together with processes
-// outside of it by pid namespaces (LC-15). A namespace
-// ends with its init: all its members are killed, and nobody can be born in it any more.
+// outside of it by pid namespaces (LC-15). A namespace ends with its init: all its members are
+// killed, and nobody can be born in it any more.
 #include <algorithm>
 
 #include "core/checkpoint.h"

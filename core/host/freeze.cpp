@@ -59,23 +59,26 @@ void make_restartable(user_regs_struct& regs) {
     regs.rax = static_cast<std::uint64_t>(kErestartNoHand);
 }
 
-// What has exited cannot be seized (EPERM, or ESRCH if it was reaped as well).
-bool has_ended(pid_t pid, pid_t tid) {
+// Nothing, if it is gone.
+std::optional<ProcStat> stat_of(pid_t pid, pid_t tid) {
   const auto text =
       kProc.read_record(std::to_string(pid) + "/task/" + std::to_string(tid) + "/stat");
-  if (text.has_error()) return true;
-  const auto stat = parse_stat(text.value());
-  return stat.has_error() || stat->state == 'Z' || stat->state == 'X';
+  if (text.has_error()) return {};
+  auto stat = parse_stat(text.value());
+  if (stat.has_error()) return {};
+  return std::move(*stat);
+}
+
+// What has exited cannot be seized (EPERM, or ESRCH if it was reaped as well).
+bool has_ended(pid_t pid, pid_t tid) {
+  const auto stat = stat_of(pid, tid);
+  return !stat || stat->state == 'Z' || stat->state == 'X';
 }
 
 // It is done but for others: an init that waits for its members, or a leader for such a thread.
 bool waits_in_exit(const Tracee& tracee) {
-  const auto text = kProc.read_record(std::to_string(tracee.pid()) + "/task/" +
-                                      std::to_string(tracee.tid()) + "/stat");
-  if (text.has_error()) return true;
-  const auto stat = parse_stat(text.value());
-  if (stat.has_error()) return true;
-  return stat->state == 'Z' || (stat->state == 'S' && (stat->flags & kPfExiting) != 0);
+  const auto stat = stat_of(tracee.pid(), tracee.tid());
+  return !stat || stat->state == 'Z' || (stat->state == 'S' && (stat->flags & kPfExiting) != 0);
 }
 
 // Four calls are restarted by restart_syscall(2) if they were interrupted before: futex and poll

@@ -7,10 +7,6 @@ namespace ckpt::sim::cluster {
 
 namespace {
 
-std::string lock_of(const core::Pid& tgid) {
-  return "process " + std::to_string(tgid.nr_at(0));
-}
-
 Message request_of(Verb verb, std::int64_t a, std::int64_t b = 0, Nr caller = 0) {
   Message request;
   request.verb = verb;
@@ -25,13 +21,7 @@ Message request_of(Verb verb, std::int64_t a, std::int64_t b = 0, Nr caller = 0)
 // Its calls that sleep never return; those that wait for an answer see that it is dead.
 bool Node::exit_begins(Process& dying) {
   dying.leaving = 1;
-  std::vector<JobId> sleeping;
-  for (const auto& [id, job] : jobs_) {
-    if (!job.asleep || job.token == 0) continue;
-    const core::Pid* pid = machine_.root_ns().find(job.request.caller);
-    if (pid && pid->task && pid->task->process == &dying) sleeping.push_back(id);
-  }
-  for (const JobId id : sleeping) {
+  for (const JobId id : sleeping_calls_of(dying)) {
     cluster_.abandoned(jobs_.at(id).token);
     jobs_.erase(id);
   }

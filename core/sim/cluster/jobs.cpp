@@ -235,15 +235,16 @@ void Node::publish(Job& job) {
   current_ = outer;
 }
 
+std::vector<JobId> Node::sleeping_calls_of(const Process& process) {
+  std::vector<JobId> sleeping;
+  for (const auto& [id, job] : jobs_)
+    if (job.asleep && is_call_of(job, process)) sleeping.push_back(id);
+  return sleeping;
+}
+
 // Those of its threads that sleep in a wait look again.
 void Node::wake(const Process& parent) {
-  std::vector<JobId> sleeping;
-  for (const auto& [id, job] : jobs_) {
-    if (!job.asleep) continue;
-    const core::Pid* pid = machine_.root_ns().find(job.request.caller);
-    if (pid && pid->task && pid->task->process == &parent) sleeping.push_back(id);
-  }
-  for (const JobId id : sleeping)
+  for (const JobId id : sleeping_calls_of(parent))
     if (const auto it = jobs_.find(id); it != jobs_.end() && it->second.asleep) run(it->second);
 }
 

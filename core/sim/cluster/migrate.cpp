@@ -113,7 +113,7 @@ long Node::depart(Job& job, Process& p, std::int64_t to) {
   // Calls that have begun to act come to an end first, and so do changes that others make to it.
   for (const auto& [id, other] : jobs_)
     if (&other != &job && is_call_of(other, p) && !can_travel(other)) return block();
-  if (!lock("process " + std::to_string(nr))) return block();
+  if (!lock(lock_of(*p.tgid))) return block();
   if (const long error = kernel_.leave_files(p)) return error;
 
   Message news;

@@ -131,6 +131,10 @@ class Node final : public ClusterHooks {
   void retry_blocked();
   long block();  // the current job, until something has changed on this node: -EAGAIN
   [[nodiscard]] bool lock(const std::string& key);
+  // The key of a process's sleep lock.
+  static std::string lock_of(const core::Pid& tgid) {
+    return "process " + std::to_string(tgid.nr_at(0));
+  }
   void publish(Job& job);
   void send(Message message, NodeId to);
   void ask(NodeId to, Message request);  // for the current job
@@ -166,6 +170,7 @@ class Node final : public ClusterHooks {
   long depart(Job& job, Process& process, std::int64_t to);
   [[nodiscard]] bool is_node(std::int64_t id);  // that lives
   [[nodiscard]] bool is_call_of(const Job& job, const Process& process);
+  [[nodiscard]] std::vector<JobId> sleeping_calls_of(const Process& process);
   std::vector<MovedCall> take_calls(const Job& but, const Process& process);
   long arrive(Job& job);
   void hit(const Message& broadcast, Process& target);
