@@ -122,7 +122,12 @@ def numbers(text, key):
 
 def status_of(text):
     fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    return {k: v.strip() for k, v in fields.items() if not PASSING.match(k)}
+    facts = {k: v.strip() for k, v in fields.items() if not PASSING.match(k)}
+    if not fields["State"].lstrip().startswith("T"):
+        # What is pending and not blocked is about to be taken: it depends on the instant.
+        for key in ("SigPnd", "ShdPnd"):
+            facts[key] = f"{int(facts[key], 16) & int(facts['SigBlk'], 16):016x}"
+    return facts
 
 
 def door_of(pid):
