@@ -154,8 +154,11 @@ class Real(RealCase):
         found = []
         for pid in sorted(self.session(sid)):
             for fd in sorted(os.listdir(f"/proc/{pid}/fdinfo")):
-                with open(f"/proc/{pid}/fdinfo/{fd}", encoding="utf-8") as f:
-                    words = [line.split() for line in f if line.startswith("lock:")]
+                try:
+                    with open(f"/proc/{pid}/fdinfo/{fd}", encoding="utf-8") as f:
+                        words = [line.split() for line in f if line.startswith("lock:")]
+                except FileNotFoundError:  # it has been closed meanwhile
+                    continue
                 found += [(pid, fd, *w[2:5], *w[6:]) for w in words]
         return found
 
