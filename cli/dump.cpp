@@ -169,6 +169,7 @@ Result<DumpSource> make_source(const Console& console, const Arguments& a,
   if (!pid) return history_source(console, a);
   if (!a.has("no-memory")) {
     host::GatherOptions options;
+    options.to_be_ended = !a.has("leave-running") && !a.has("leave-stopped");
     if (a.has("deleted-limit")) {
       CKPT_TRY(options.deleted_limit, parse_size("deleted-limit", a.value("deleted-limit")));
     }

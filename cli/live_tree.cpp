@@ -68,11 +68,15 @@ Result<DumpSource> LiveTree::source(const Console& console) {
 }
 
 std::size_t LiveTree::leave_stopped() {
+  bodies_.reset();
   return tree_->thaw_stopped();
 }
 
 std::size_t LiveTree::end() {
   tree_->kill();
+  bodies_->abandon();
+  bodies_.reset();  // while they end
+  tree_->await_ends();
   return tree_->snapshot().processes.size();
 }
 

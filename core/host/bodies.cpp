@@ -117,7 +117,13 @@ Status find_pages(const ProcessState& s, std::vector<PageRange>& out) {
 
 }  // namespace
 
-Bodies::~Bodies() = default;
+Bodies::~Bodies() {
+  static_cast<void>(put_back(processes_));
+}
+
+void Bodies::abandon() {
+  for (ProcessState& s : processes_) s.injector.reset();
+}
 
 Result<std::unique_ptr<Bodies>> Bodies::gather(FrozenTree& tree, const GatherOptions& options) {
   std::unique_ptr<Bodies> bodies(new Bodies(tree));
@@ -127,7 +133,8 @@ Result<std::unique_ptr<Bodies>> Bodies::gather(FrozenTree& tree, const GatherOpt
 
 // From outside first: what stands in the way is known before any process is asked to do anything.
 Status Bodies::gather_all(const GatherOptions& options) {
-  raise_descriptor_limit();  // the memory of each process stays open
+  // The memory and the page map of each process stay open.
+  reserve_descriptors(2 * tree_.snapshot().processes.size() + 64);
   CKPT_TRY(processes_, gather_outside(tree_));
   if (processes_.empty())
     return cannot("cannot checkpoint the processes", "all of them have ended",
@@ -145,6 +152,7 @@ Status Bodies::gather_all(const GatherOptions& options) {
   if (!obstacles_.empty()) return {};
   for (const auto& [key, file] : contents_of_files_.unnamed.all()) inodes_[key];
   CKPT_CHECK(gather_inside(processes_));
+  if (!options.to_be_ended) CKPT_CHECK(put_back(processes_));
   obstacles_ = find_inner_obstacles(processes_);
   return {};
 }

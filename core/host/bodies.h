@@ -10,6 +10,7 @@
 namespace ckpt::host {
 
 struct GatherOptions {
+  bool to_be_ended = false;  // nobody has to be put back where he was, unless the dump fails
   std::uint64_t deleted_limit = 64ULL << 20;  // bytes of a deleted file, holes not counted
 };
 
@@ -18,7 +19,10 @@ class Bodies : public core::TaskBodies {
   // `tree` stays frozen as long as this lives.
   static Result<std::unique_ptr<Bodies>> gather(FrozenTree& tree,
                                                 const GatherOptions& options = {});
+  // All threads are where they were, if they were not by then.
   ~Bodies() override;
+  // The processes are killed: nobody will be put back.
+  void abandon();
 
   [[nodiscard]] const std::vector<Obstacle>& obstacles() const { return obstacles_; }
   // What is known of a machine's processes beyond their mirror: job control's stops, subreapers.

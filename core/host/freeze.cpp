@@ -171,7 +171,8 @@ Result<bool> FrozenTree::seize(pid_t pid, pid_t tid, const std::string& comm, pi
     return with_hint(
         seized.error(), comm,
         tracer != 0 ? "process " + std::to_string(tracer) + " traces it" : "be root, or its owner");
-  threads_.emplace(tid, FrozenThread{tracee}).first->second.restarted_call = call;
+  FrozenThread& thread = threads_.emplace(tid, FrozenThread{tracee}).first->second;
+  thread.restarted_call = call;
   return true;
 }
 
@@ -314,13 +315,16 @@ std::size_t FrozenTree::thaw_stopped() {
   return stopped;
 }
 
-// A traced thread stays a zombie until its tracer has waited for it, a leader until its threads are
-// gone. A namespace's init does not end before all members are reaped, which may be for somebody to
-// do who waits for us: when only such are left, there is but a moment's patience.
 void FrozenTree::kill() {
   const auto& all = snapshot_.processes;
   for (auto p = all.rbegin(); p != all.rend(); ++p)
     if (p->state != ProcState::zombie) ::kill(p->pid, SIGKILL);
+}
+
+// A traced thread stays a zombie until its tracer has waited for it, a leader until its threads are
+// gone. A namespace's init does not end before all members are reaped, which may be for somebody to
+// do who waits for us: when only such are left, there is but a moment's patience.
+void FrozenTree::await_ends() {
   std::int64_t silence = 0;  // nanoseconds since somebody has ended
   constexpr std::int64_t kLongSilence = 50'000'000;
   while (!threads_.empty()) {

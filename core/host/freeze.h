@@ -9,6 +9,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "core/host/snapshot.h"
 #include "core/host/tracee.h"
@@ -21,6 +22,7 @@ struct FrozenThread {
   bool group_stopped = false;  // job control had stopped it before us
   user_regs_struct regs{};     // with a system call that we interrupted made restartable
   bool regs_readable = true;   // false: a 32-bit task
+  std::optional<std::uint64_t> mask{};  // of signals, once it was asked for
   // The thread had been in a call that the kernel restarts by restart_syscall(2), which hides its
   // number: what it was, as far as can be told; else 0.
   std::uint64_t restarted_call = 0;
@@ -55,8 +57,10 @@ class FrozenTree {
   void thaw();
   // All are stopped by SIGSTOP from now on. How many were not before.
   std::size_t thaw_stopped();
-  // All end, leaves of the tree first, so that nobody is told of a child's death who could act.
+  // All are to end, leaves of the tree first, so that nobody is told of a child's death who could
+  // act; and until they have ended.
   void kill();
+  void await_ends();
 
  private:
   FrozenTree() = default;

@@ -9,10 +9,9 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <deque>
 
-#include "core/host/proc_fs.h"
 #include "core/host/process_state.h"
-#include "core/host/text_scan.h"
 
 namespace ckpt::host {
 
@@ -20,6 +19,8 @@ namespace {
 
 // Requests of prctl(2) that older headers lack.
 constexpr int kGetMdwe = 66, kGetMemoryMerge = 68, kGetIoFlusher = 58;
+
+constexpr std::size_t kAskedAtOnce = 32;  // processes
 
 struct AltStack {  // stack_t
   std::uint64_t sp;
@@ -62,73 +63,32 @@ std::uint64_t nanos(std::int64_t s, std::int64_t ns) {
   return static_cast<std::uint64_t>(s * 1000000000 + ns);
 }
 
-// /proc/PID/timers: "ID: 0", "signal: 14/0000000000000000", "notify: signal/pid.12", "ClockID: 1".
-std::vector<format::PosixTimer> parse_timers(std::string_view text) {
-  std::vector<format::PosixTimer> out;
-  while (!text.empty()) {
-    std::string_view line = next_line(text);
-    const auto colon = line.find(':');
-    if (colon == std::string_view::npos) continue;
-    const std::string_view key = line.substr(0, colon), value = trim(line.substr(colon + 1));
-    std::int32_t number = 0;
-    if (key == "ID" && scan(value, number)) {
-      out.emplace_back().id = number;
-    } else if (out.empty()) {
-      continue;
-    } else if (key == "ClockID" && scan(value, number)) {
-      out.back().clock = number;
-    } else if (key == "signal") {
-      const auto slash = value.find('/');
-      std::uint64_t sigval = 0;
-      if (slash != std::string_view::npos && scan(value.substr(0, slash), number) &&
-          scan_base(value.substr(slash + 1), sigval, 16)) {
-        out.back().signo = number;
-        out.back().value = sigval;
-      }
-    } else if (key == "notify") {
-      const auto dot = value.find('.');
-      out.back().notify = value.starts_with("none") ? 1 : 0;  // SIGEV_NONE, SIGEV_SIGNAL
-      if (dot != std::string_view::npos && value.substr(0, dot).ends_with("tid") &&
-          scan(value.substr(dot + 1), number)) {
-        out.back().notify = out.back().notify | 4;  // SIGEV_THREAD_ID
-        out.back().tid = number;
-      }
-    }
-  }
-  return out;
-}
-
-// Asks one process, thread after thread; the first one tells what is the process's, too.
+// Asks one process, thread after thread; the first one tells what is the process's, too. The last
+// one is left where it has told us.
 class StateAsker {
  public:
-  StateAsker(ProcessState& process, Injector injector)
-      : s_(process), injector_(std::move(injector)) {}
+  explicit StateAsker(ProcessState& process) : s_(process), injector_(*process.injector) {}
 
   // True: all was told.
   Result<bool> advance() {
-    if (asking_) {
-      CKPT_TRY(const auto answer, injector_.advance());
-      if (!answer) return false;
-      if (next_ == 0) take_process(*answer);
-      take_thread(s_.threads[next_], *answer);
-      ++next_;
+    if (leaving_) {
+      CKPT_CHECK(injector_.put_back());
+      leaving_ = false;
+      CKPT_CHECK(ask());
+      return false;
     }
-    asking_ = next_ < s_.threads.size();
-    if (asking_) CKPT_CHECK(ask());
-    return !asking_;
+    CKPT_TRY(const auto answer, injector_.advance());
+    if (!answer) return false;
+    if (next_ == 0) take_process(*answer);
+    take_thread(s_.threads[next_], *answer);
+    if (++next_ == s_.threads.size()) return true;
+    CKPT_CHECK(injector_.dismiss());
+    leaving_ = true;
+    return false;
   }
-
- private:
-  // Where the results of a thread's first question lie, and those of timers.
-  static constexpr std::size_t kThreadAt = 0, kProcessAt = sizeof(ThreadResults),
-                               kTimersAt = kProcessAt + sizeof(ProcessResults);
 
   Status ask() {
     const bool process = next_ == 0;
-    if (process) {
-      const auto text = kProc.read(std::to_string(s_.snapshot->pid) + "/timers");
-      if (!text.has_error()) s_.signal.timers = parse_timers(text.value());
-    }
     const std::size_t size =
         process ? kTimersAt + s_.signal.timers.size() * sizeof(TimerSpec) : kProcessAt;
     return injector_.start(*s_.threads[next_].frozen, size, [&](std::uint64_t at) {
@@ -137,6 +97,11 @@ class StateAsker {
       return p;
     });
   }
+
+ private:
+  // Where the results of a thread's first question lie, and those of timers.
+  static constexpr std::size_t kThreadAt = 0, kProcessAt = sizeof(ThreadResults),
+                               kTimersAt = kProcessAt + sizeof(ProcessResults);
 
   static std::vector<StubEntry> thread_questions(std::uint64_t at) {
     return {
@@ -230,9 +195,9 @@ class StateAsker {
   }
 
   ProcessState& s_;
-  Injector injector_;
+  Injector& injector_;
   std::size_t next_ = 0;  // thread
-  bool asking_ = false;   // it
+  bool leaving_ = false;  // the one before it is on its way back
 };
 
 }  // namespace
@@ -259,26 +224,52 @@ Status remove_mapping(pid_t pid, std::uint64_t begin, std::uint64_t size) {
                 ETIMEDOUT);
 }
 
-// All at a time: while one makes its calls, others are told theirs. Who has begun comes to its end,
+// Many at a time: while one makes its calls, others are told theirs. Who has begun comes to its end,
 // whatever fails elsewhere.
 Status gather_inside(std::span<ProcessState> processes) {
-  std::vector<StateAsker> askers;
-  askers.reserve(processes.size());
   for (ProcessState& s : processes) {
     std::vector<FrozenThread*> threads;
     for (const ThreadState& t : s.threads) threads.push_back(t.frozen);
     CKPT_TRY(Injector injector, Injector::prepare(*s.snapshot, threads, s.memory, s.site));
-    askers.emplace_back(s, std::move(injector));
+    s.injector.emplace(std::move(injector));
   }
   Status failed;
-  std::vector<StateAsker*> busy;
-  for (StateAsker& asker : askers) busy.push_back(&asker);
-  while (!busy.empty())
-    std::erase_if(busy, [&](StateAsker* asker) {
-      const auto done = asker->advance();
-      if (done.has_error() && !failed.has_error()) failed = done.error();
-      return done.has_error() || *done;
-    });
+  const auto note = [&](const Status& done) {
+    if (done.has_error() && !failed.has_error()) failed = done.error();
+    return done.has_error();
+  };
+  std::deque<StateAsker> busy;
+  for (auto rest = processes; !busy.empty() || (!rest.empty() && !failed.has_error());) {
+    if (!rest.empty() && !failed.has_error() && busy.size() < kAskedAtOnce) {
+      busy.emplace_back(rest.front());
+      rest = rest.subspan(1);
+      if (note(busy.back().ask())) busy.pop_back();
+      continue;
+    }
+    // The one that was told longest ago.
+    const auto done = busy.front().advance();
+    const bool ends = done.has_error() || *done;
+    if (done.has_error()) note(done.error());
+    if (!ends) busy.push_back(busy.front());
+    busy.pop_front();
+  }
+  return failed;
+}
+
+Status put_back(std::span<ProcessState> processes) {
+  Status failed;
+  const auto note = [&](const Status& done) {
+    if (done.has_error() && !failed.has_error()) failed = done.error();
+  };
+  std::vector<Injector*> visiting;
+  for (ProcessState& s : processes)
+    if (s.injector && s.injector->is_visiting()) visiting.push_back(&*s.injector);
+  for (auto rest = std::span(visiting); !rest.empty();) {
+    const auto some = rest.first(std::min(rest.size(), kAskedAtOnce));
+    rest = rest.subspan(some.size());
+    for (Injector* injector : some) note(injector->dismiss());
+    for (Injector* injector : some) note(injector->put_back());
+  }
   return failed;
 }
 

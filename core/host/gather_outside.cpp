@@ -79,6 +79,42 @@ Result<std::vector<format::Rlimit>> parse_limits(std::string_view text) {
   return cannot("cannot read the limits", std::to_string(out.size()) + " of them instead of 16");
 }
 
+// /proc/PID/timers: "ID: 0", "signal: 14/0000000000000000", "notify: signal/pid.12", "ClockID: 1".
+std::vector<format::PosixTimer> parse_timers(std::string_view text) {
+  std::vector<format::PosixTimer> out;
+  while (!text.empty()) {
+    std::string_view line = next_line(text);
+    const auto colon = line.find(':');
+    if (colon == std::string_view::npos) continue;
+    const std::string_view key = line.substr(0, colon), value = trim(line.substr(colon + 1));
+    std::int32_t number = 0;
+    if (key == "ID" && scan(value, number)) {
+      out.emplace_back().id = number;
+    } else if (out.empty()) {
+      continue;
+    } else if (key == "ClockID" && scan(value, number)) {
+      out.back().clock = number;
+    } else if (key == "signal") {
+      const auto slash = value.find('/');
+      std::uint64_t sigval = 0;
+      if (slash != std::string_view::npos && scan(value.substr(0, slash), number) &&
+          scan_base(value.substr(slash + 1), sigval, 16)) {
+        out.back().signo = number;
+        out.back().value = sigval;
+      }
+    } else if (key == "notify") {
+      const auto dot = value.find('.');
+      out.back().notify = value.starts_with("none") ? 1 : 0;  // SIGEV_NONE, SIGEV_SIGNAL
+      if (dot != std::string_view::npos && value.substr(0, dot).ends_with("tid") &&
+          scan(value.substr(dot + 1), number)) {
+        out.back().notify = out.back().notify | 4;  // SIGEV_THREAD_ID
+        out.back().tid = number;
+      }
+    }
+  }
+  return out;
+}
+
 class Gatherer {
  public:
   Gatherer(const ProcessSnapshot& process, FrozenTree& tree, MappedFiles& files)
@@ -250,6 +286,8 @@ class Gatherer {
     std::int32_t adj = 0;
     if (!score.has_error()) scan(trim(score.value()), adj);
     g.oom_score_adj = adj;
+    const auto timers = kProc.read(dir_of(p_.pid) + "/timers");
+    if (!timers.has_error()) s_.signal.timers = parse_timers(*timers);
     const auto filter = kProc.read_record(window_ + "/coredump_filter");
     std::uint32_t bits = 0;
     if (!filter.has_error()) scan_base(trim(filter.value()), bits, 16);
@@ -321,10 +359,9 @@ class Gatherer {
   }
 
   Status read_credentials(ThreadState& t) {
-    const auto thread = std::lower_bound(p_.threads.begin(), p_.threads.end(), t.tid,
-                                         [](const auto& a, pid_t tid) { return a.tid < tid; });
-    CKPT_TRY(t.cred, parse_credentials(thread->status));
-    s_.shadow_stack |= thread->status.find("x86_Thread_features:\tshstk") != std::string::npos;
+    const std::string& status = p_.thread(t.tid).status;
+    CKPT_TRY(t.cred, parse_credentials(status));
+    s_.shadow_stack |= status.find("x86_Thread_features:\tshstk") != std::string::npos;
     return {};
   }
 

@@ -16,13 +16,15 @@ void take_stop(std::vector<format::Siginfo>& queue, ProcessState& process) {
 
 Status read_thread(ThreadState& t, ProcessState& process) {
   const Tracee& tracee = t.frozen->tracee;
-  CKPT_CHECK(leave_critical_section(*t.frozen, process.memory));
-  CKPT_TRY(t.image.xstate, tracee.extended_state());
-  CKPT_TRY(const std::uint64_t blocked, tracee.signal_mask());
-  t.image.signal.blocked = blocked;
-  CKPT_TRY(t.image.pending, tracee.pending(false));
-  take_stop(t.image.pending, process);
   CKPT_TRY(const RseqConfiguration rseq, tracee.rseq());
+  CKPT_CHECK(leave_critical_section(*t.frozen, rseq, process.memory));
+  CKPT_TRY(t.image.xstate, tracee.extended_state());
+  CKPT_TRY(const std::uint64_t blocked, mask_of(*t.frozen));
+  t.image.signal.blocked = blocked;
+  if (process.snapshot->thread(t.tid).sig_pnd != 0) {
+    CKPT_TRY(t.image.pending, tracee.pending(false));
+    take_stop(t.image.pending, process);
+  }
   t.image.thread.rseq_pointer = rseq.pointer;
   t.image.thread.rseq_size = rseq.size;
   t.image.thread.rseq_signature = rseq.signature;
@@ -37,8 +39,10 @@ Status gather_traced(ProcessState& process) {
   if (process.threads.empty())
     return cannot("cannot read the process",
                   "process " + std::to_string(process.snapshot->pid) + " has ended", {}, ESRCH);
-  CKPT_TRY(process.signal.pending, process.threads.front().frozen->tracee.pending(true));
-  take_stop(process.signal.pending, process);
+  if (process.snapshot->shd_pnd != 0) {
+    CKPT_TRY(process.signal.pending, process.threads.front().frozen->tracee.pending(true));
+    take_stop(process.signal.pending, process);
+  }
   return {};
 }
 

@@ -46,6 +46,13 @@ StubEntry entry(std::int32_t nr, std::uint32_t flags, std::initializer_list<std:
 
 }  // namespace
 
+Result<std::uint64_t> mask_of(FrozenThread& thread) {
+  if (!thread.mask) {
+    CKPT_TRY(thread.mask, thread.tracee.signal_mask());
+  }
+  return *thread.mask;
+}
+
 Descriptor::~Descriptor() {
   if (fd_ >= 0) ::close(fd_);
 }
@@ -56,6 +63,15 @@ std::uint64_t raise_descriptor_limit() {
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
   return limit.rlim_cur;
+}
+
+// The table does not shrink when the last of them is closed again.
+void reserve_descriptors(std::uint64_t more) {
+  const std::uint64_t limit = raise_descriptor_limit();
+  const Descriptor next(::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0));
+  if (next.get() < 0) return;
+  const auto last = std::min(static_cast<std::uint64_t>(next.get()) + more, limit - 1);
+  const Descriptor reserved(::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, last));
 }
 
 Result<ProcessMemory> ProcessMemory::open(pid_t pid) {
@@ -87,12 +103,12 @@ Status ProcessMemory::write(std::uint64_t address, std::span<const std::byte> by
                 n < 0 ? errno : EIO);
 }
 
-Status leave_critical_section(FrozenThread& thread, const ProcessMemory& memory) {
+Status leave_critical_section(FrozenThread& thread, const RseqConfiguration& rseq,
+                              const ProcessMemory& memory) {
   struct Section {
     std::uint32_t version, flags;
     std::uint64_t start, length, abort;
   };
-  CKPT_TRY(const RseqConfiguration rseq, thread.tracee.rseq());
   if (rseq.pointer == 0) return {};
   std::uint64_t pointer = 0;
   constexpr std::uint64_t kSectionField = 8;
@@ -116,18 +132,14 @@ Result<Injector> Injector::prepare(const ProcessSnapshot& process,
   for (const ThreadSnapshot& t : process.threads)
     injector.ns_tids_[t.tid] = t.ns_tids.empty() ? t.tid : t.ns_tids.back();
   CKPT_CHECK(injector.check_slack(process, threads));
-  CKPT_CHECK(injector.find_notify_signal(process, threads));
+  CKPT_CHECK(injector.find_notify_signal(process));
   return injector;
 }
 
 // One whose default is to be ignored, that is not handled, and that nobody could be waiting for.
-Status Injector::find_notify_signal(const ProcessSnapshot& process,
-                                    const std::vector<FrozenThread*>& threads) {
+Status Injector::find_notify_signal(const ProcessSnapshot& process) {
   std::uint64_t taken = process.sig_cgt.value_or(~0ULL) | process.shd_pnd.value_or(0);
-  for (const FrozenThread* t : threads) {
-    CKPT_TRY(const auto pending, t->tracee.pending(false));
-    for (const format::Siginfo& info : pending) taken |= 1ULL << (info.signo() - 1);
-  }
+  for (const ThreadSnapshot& t : process.threads) taken |= t.sig_pnd.value_or(0);
   for (const int signal : {SIGURG, SIGWINCH, SIGCHLD})
     if ((taken >> (signal - 1) & 1) == 0) {
       notify_signal_ = signal;
@@ -140,7 +152,7 @@ Status Injector::find_notify_signal(const ProcessSnapshot& process,
 Status Injector::check_slack(const ProcessSnapshot& process,
                              const std::vector<FrozenThread*>& threads) {
   std::vector<std::byte> vdso(site_.vdso_size);
-  CKPT_CHECK(memory_.read(site_.vdso, vdso));
+  CKPT_CHECK(memory_->read(site_.vdso, vdso));
   slack_ = find_slack(vdso);
   constexpr std::size_t kEntries = 10;
   if (slack_.size() < StubImage{}.data(kEntries) + sizeof(std::uint64_t))
@@ -175,7 +187,7 @@ Status Injector::check_stack(const ProcessSnapshot& process, const FrozenThread&
   for (std::uint64_t done = 0; done < kMost; done += format::kPageSize) {
     const std::uint64_t next = (address & ~(format::kPageSize - 1)) + format::kPageSize;
     const auto here = std::span(words).first((next - address) / sizeof(std::uint64_t));
-    if (memory_.read(address, std::as_writable_bytes(here)).has_error()) return {};
+    if (memory_->read(address, std::as_writable_bytes(here)).has_error()) return {};
     if (std::any_of(here.begin(), here.end(),
                     [&](std::uint64_t w) { return w >= begin && w < end; }))
       return cannot("cannot look into the process",
@@ -202,7 +214,7 @@ Status Injector::commit(FrozenThread& thread, std::span<const StubEntry> entries
   const auto bytes = make_stub(stub_context(thread.regs, true), entries, mask);
   CKPT_ASSERT(bytes.size() <= slack_.size());
   phase(1);
-  CKPT_CHECK(memory_.write(image.base, bytes));
+  CKPT_CHECK(memory_->write(image.base, bytes));
   phase(2);
   user_regs_struct regs = thread.regs;
   constexpr std::uint64_t kTrap = 0x100, kDirection = 0x400;
@@ -250,13 +262,13 @@ Status Injector::restore(FrozenThread& thread, std::uint64_t mask) const {
   CKPT_CHECK(thread.tracee.set_registers(thread.regs));
   phase(9);
   const std::vector<std::byte> zeros(slack_.size());
-  CKPT_CHECK(memory_.write(site_.vdso + slack_.begin, zeros));
+  CKPT_CHECK(memory_->write(site_.vdso + slack_.begin, zeros));
   phase(10);
   return {};
 }
 
 Status Injector::start(FrozenThread& thread, std::size_t results_size, const Make& make) {
-  CKPT_TRY(const std::uint64_t mask, thread.tracee.signal_mask());
+  CKPT_TRY(const std::uint64_t mask, mask_of(thread));
   const StubImage image{site_.vdso + slack_.begin};
   const std::uint64_t area = site_.hole;
   // Results first, then the program. The stub comes to it from an entry that would lie before it.
@@ -306,7 +318,7 @@ Status Injector::send_program() {
                   {}, -static_cast<int>(regs.r13));
   }
   phase(11);
-  CKPT_CHECK(memory_.write(run_.first, std::as_bytes(std::span(run_.program))));
+  CKPT_CHECK(memory_->write(run_.first, std::as_bytes(std::span(run_.program))));
   phase(12);
   regs.r12 = run_.first - sizeof(StubEntry);  // the stub goes on to the next one
   regs.orig_rax = ~0ULL;
@@ -319,35 +331,37 @@ Status Injector::take_answer() {
   const std::size_t asked = run_.program.size() - 2;
   CKPT_CHECK(wait_notification(*run_.thread, {run_.first + asked * sizeof(StubEntry)}));
   phase(14);
-  CKPT_CHECK(memory_.read(site_.hole, run_.answer.results));
+  CKPT_CHECK(memory_->read(site_.hole, run_.answer.results));
+  run_.answer.entries = std::move(run_.program);
   run_.answer.entries.resize(asked);
-  CKPT_CHECK(memory_.read(run_.first, std::as_writable_bytes(std::span(run_.answer.entries))));
+  CKPT_CHECK(memory_->read(run_.first, std::as_writable_bytes(std::span(run_.answer.entries))));
   trace_program(*run_.thread, run_.answer.entries);
+  phase(15);
+  return {};
+}
+
+// After an error the thread is left to itself.
+Result<std::optional<Injector::Answer>> Injector::advance() {
+  const bool answers = run_.stage == Run::running;
+  const Status done = answers ? take_answer() : send_program();
+  if (done.has_error()) {
+    run_.thread = nullptr;
+    return done.error();
+  }
+  run_.stage = Run::running;
+  return answers ? std::optional(std::move(run_.answer)) : std::nullopt;
+}
+
+Status Injector::dismiss() {
   return run_.thread->tracee.go_on();
 }
 
-Status Injector::end_run() {
+Status Injector::put_back() {
+  FrozenThread& thread = *std::exchange(run_.thread, nullptr);
   const StubImage image{site_.vdso + slack_.begin};
-  CKPT_CHECK(wait_notification(*run_.thread, {image.entry(5)}));
-  trace_call(*run_.thread, run_.unmaps, {});
-  return restore(*run_.thread, run_.mask);
-}
-
-Result<std::optional<Injector::Answer>> Injector::advance() {
-  switch (run_.stage) {
-    case Run::mapping:
-      CKPT_CHECK(send_program());
-      run_.stage = Run::running;
-      break;
-    case Run::running:
-      CKPT_CHECK(take_answer());
-      run_.stage = Run::unmapping;
-      break;
-    case Run::unmapping:
-      CKPT_CHECK(end_run());
-      return std::optional(std::move(run_.answer));
-  }
-  return std::optional<Answer>();
+  CKPT_CHECK(wait_notification(thread, {image.entry(5)}));
+  trace_call(thread, run_.unmaps, {});
+  return restore(thread, run_.mask);
 }
 
 Result<Injector::Answer> Injector::run(FrozenThread& thread, std::size_t results_size,
@@ -355,12 +369,15 @@ Result<Injector::Answer> Injector::run(FrozenThread& thread, std::size_t results
   CKPT_CHECK(start(thread, results_size, make));
   for (;;) {
     CKPT_TRY(auto answer, advance());
-    if (answer) return std::move(*answer);
+    if (!answer) continue;
+    CKPT_CHECK(dismiss());
+    CKPT_CHECK(put_back());
+    return std::move(*answer);
   }
 }
 
 Status Injector::unmap(FrozenThread& thread, std::uint64_t address, std::uint64_t size) {
-  CKPT_TRY(const std::uint64_t mask, thread.tracee.signal_mask());
+  CKPT_TRY(const std::uint64_t mask, mask_of(thread));
   const StubImage image{site_.vdso + slack_.begin};
   const StubEntry small[] = {
       entry(SYS_munmap, kStubKeep, {address, size}),

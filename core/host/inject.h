@@ -9,7 +9,7 @@
 // the process neither handles nor waits for, so that without ckpt it is nothing) and finishes by
 // setting mask and registers itself, which leaves the interrupted system call as it was.
 //
-// After end, or a failure of ours, the slack is zero again. What a killed ckpt has left there is
+// After the end, or a failure of ours, the slack is zero again. What a killed ckpt has left there is
 // overwritten only if no thread can be in it or return to it.
 #pragma once
 
@@ -39,6 +39,9 @@ class Descriptor {
 
 // This process may have as many as it could; gives how many.
 std::uint64_t raise_descriptor_limit();
+// Makes room for as many more. A table that grows while other threads use it waits for all
+// processors each time (RCU in the kernel's expand_fdtable()): so before threads open files.
+void reserve_descriptors(std::uint64_t more);
 
 // /proc/PID/mem.
 class ProcessMemory {
@@ -81,19 +84,23 @@ class Injector {
   // block.
   using Make = std::function<std::vector<StubEntry>(std::uint64_t results)>;
   Result<Answer> run(FrozenThread& thread, std::size_t results_size, const Make& make);
-  // The same in parts, while other processes do theirs: start(), then advance() until it gives an
-  // answer.
+  // The same in parts, while other processes do theirs: start(); advance() until it gives an
+  // answer; then dismiss(), which lets the thread unmap our area, and put_back(). Until that is
+  // done the thread must not be let go; to be killed it may.
   Status start(FrozenThread& thread, std::size_t results_size, const Make& make);
   Result<std::optional<Answer>> advance();
+  Status dismiss();
+  Status put_back();
+  // Between start() and put_back().
+  [[nodiscard]] bool is_visiting() const { return run_.thread != nullptr; }
   // Unmaps a range of the process by the thread, as run() would run an entry (no area is needed).
   Status unmap(FrozenThread& thread, std::uint64_t address, std::uint64_t size);
 
   static PhaseHook phase_hook;
 
  private:
-  Injector(const ProcessMemory& memory, const InjectionSite& site) : memory_(memory), site_(site) {}
-  Status find_notify_signal(const ProcessSnapshot& process,
-                            const std::vector<FrozenThread*>& threads);
+  Injector(const ProcessMemory& memory, const InjectionSite& site) : memory_(&memory), site_(site) {}
+  Status find_notify_signal(const ProcessSnapshot& process);
   Status check_slack(const ProcessSnapshot& process, const std::vector<FrozenThread*>& threads);
   Status check_stack(const ProcessSnapshot& process, const FrozenThread& thread) const;
   Status commit(FrozenThread& thread, std::span<const StubEntry> entries, std::uint64_t mask);
@@ -104,7 +111,6 @@ class Injector {
   StubEntry notify(const FrozenThread& thread) const;
   Status send_program();
   Status take_answer();
-  Status end_run();
 
   // What a thread was asked to do, and how far it is.
   struct Run {
@@ -113,11 +119,11 @@ class Injector {
     std::uint64_t first = 0;  // address of the program's first entry
     std::vector<StubEntry> program;
     Answer answer;
-    enum { mapping, running, unmapping } stage = mapping;
+    enum { mapping, running } stage = mapping;
     StubEntry maps{}, unmaps{};  // the calls around it, for the trace
   };
 
-  const ProcessMemory& memory_;
+  const ProcessMemory* memory_;
   InjectionSite site_;
   Slack slack_;
   int notify_signal_ = 0;
@@ -126,8 +132,12 @@ class Injector {
   Run run_;
 };
 
+// A frozen thread's signal mask.
+Result<std::uint64_t> mask_of(FrozenThread& thread);
+
 // If the thread was stopped within a critical section of rseq(2), it goes on at the section's abort
 // handler: what it had begun would not be of this processor any more.
-Status leave_critical_section(FrozenThread& thread, const ProcessMemory& memory);
+Status leave_critical_section(FrozenThread& thread, const RseqConfiguration& rseq,
+                              const ProcessMemory& memory);
 
 }  // namespace ckpt::host

@@ -66,7 +66,10 @@ bool scan_head(std::string_view line, Mapping& m) {
 }  // namespace
 
 bool Mapping::has(std::string_view flag) const {
-  return std::find(flags.begin(), flags.end(), flag) != flags.end();
+  std::string_view rest = flags;
+  while (const auto word = next_word(rest))
+    if (*word == flag) return true;
+  return false;
 }
 
 bool Mapping::is_kernels() const {
@@ -83,8 +86,7 @@ Result<std::vector<Mapping>> parse_smaps(std::string_view text) {
       if (out.empty()) return not_understood(line);
       constexpr std::string_view kFlags = "VmFlags:";
       if (!line.starts_with(kFlags)) continue;
-      std::string_view rest = line.substr(kFlags.size());
-      while (const auto word = next_word(rest)) out.back().flags.emplace_back(*word);
+      out.back().flags = trim(line.substr(kFlags.size()));
       continue;
     }
     Mapping m;

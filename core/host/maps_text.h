@@ -17,9 +17,9 @@ struct Mapping {
   std::uint64_t offset = 0;  // in the file, bytes
   std::uint32_t dev_major = 0, dev_minor = 0;
   std::uint64_t ino = 0;
-  std::string name;                // a path, "[stack]", or empty; without " (deleted)"
-  bool deleted = false;            // the name ended in " (deleted)"
-  std::vector<std::string> flags;  // the two-letter codes of VmFlags
+  std::string name;      // a path, "[stack]", or empty; without " (deleted)"
+  bool deleted = false;  // the name ended in " (deleted)"
+  std::string flags;     // VmFlags: codes of two letters with a blank between
   [[nodiscard]] bool has(std::string_view flag) const;
   // Pages of the kernel's own: the vdso and its data.
   [[nodiscard]] bool is_kernels() const;

@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <map>
 #include <set>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "core/host/contents.h"
 #include "core/host/openers.h"
@@ -50,7 +52,7 @@ class ObstacleFinder {
         mapping(s, s.mm.vmas[i], s.mappings[s.vma_mapping[i]]);
       for (const FdEntry& fd : s.snapshot->fds) file(s, fd);
     }
-    shared_memory();
+    shared();
     return std::move(found_);
   }
 
@@ -92,35 +94,47 @@ class ObstacleFinder {
     if (t.image.thread.sched_policy == kDeadline) add(p, name, "is of SCHED_DEADLINE", "");
   }
 
-  void mapping(const ProcessState& s, const format::ImageVma& v, const Mapping& m) {
+  static std::string name_of_mapping(const Mapping& m) {
     char range[64];
     std::snprintf(range, sizeof range, "mapping %lx-%lx", static_cast<unsigned long>(m.start),
                   static_cast<unsigned long>(m.end));
-    const ProcessSnapshot& p = *s.snapshot;
-    const std::string object = range + (m.name.empty() ? "" : " " + m.name);
-    if (m.end > 1ULL << 47) add(p, object, "lies above 128 TiB", "");
+    return range + (m.name.empty() ? "" : " " + m.name);
+  }
+
+  void mapping(const ProcessState& s, const format::ImageVma& v, const Mapping& m) {
+    const auto add_this = [&](std::string why, std::string hint = "") {
+      add(*s.snapshot, name_of_mapping(m), std::move(why), std::move(hint));
+    };
+    if (m.end > 1ULL << 47) add_this("lies above 128 TiB");
     if (m.name.starts_with("/SYSV")) {
-      add(p, object, "is System V shared memory", "");
+      add_this("is System V shared memory");
     } else if (v.vma.vma_type == format::kVmaFile || v.vma.vma_type == format::kVmaShmFile) {
       if (v.vma.ino == 0)
-        add(p, object, "the mapped file cannot be reached", "be root");
+        add_this("the mapped file cannot be reached", "be root");
       else if (m.deleted)
-        mapped_unnamed(p, object, v, m);
+        mapped_unnamed(*s.snapshot, v, m);
       else if (const struct stat& st = named(m.name);
                st.st_ino != v.vma.ino || st.st_dev != v.vma.dev)
-        add(p, object, "its name is another file's now", "");
+        add_this("its name is another file's now");
       else if (!S_ISREG(st.st_mode))
-        add(p, object, "is of no regular file", "");
+        add_this("is of no regular file");
     } else if (v.vma.vma_type == format::kVmaShmAnon && !(m.name == "/dev/zero" && m.deleted)) {
-      add(p, object, "is shared memory of an unknown kind", "");
+      add_this("is shared memory of an unknown kind");
     } else if (v.vma.vma_type == format::kVmaShmAnon && v.vma.ino_size == 0) {
-      add(p, object, "the shared memory cannot be reached", "be root");
+      add_this("the shared memory cannot be reached", "be root");
     } else if (!m.name.empty() && m.name != "[heap]" && m.name != "[stack]" &&
                m.name != "/dev/zero") {
-      add(p, object, "is of an unknown kind", "");
+      add_this("is of an unknown kind");
     }
-    for (const std::string& flag : m.flags)
-      if (!kHarmlessFlags.contains(flag)) add(p, object, "has the flag '" + flag + "'", "");
+    if (harmless_.contains(m.flags)) return;
+    bool harmless = true;
+    std::string_view flags = m.flags;
+    while (const auto flag = next_word(flags)) {
+      if (kHarmlessFlags.contains(*flag)) continue;
+      add_this("has the flag '" + std::string(*flag) + "'");
+      harmless = false;
+    }
+    if (harmless) harmless_.insert(m.flags);
   }
 
   // What has the name; all zero if nothing has. Many processes map the same files.
@@ -131,9 +145,9 @@ class ObstacleFinder {
   }
 
   // The kernel would refuse what it has permitted before the file was sealed.
-  void mapped_unnamed(const ProcessSnapshot& p, const std::string& object,
-                      const format::ImageVma& v, const Mapping& m) {
+  void mapped_unnamed(const ProcessSnapshot& p, const format::ImageVma& v, const Mapping& m) {
     constexpr std::uint32_t kFutureWrite = 0x10;  // F_SEAL_FUTURE_WRITE
+    const std::string object = name_of_mapping(m);
     const UnnamedFile* const file = unnamed(p, object, v.vma.dev, v.vma.ino);
     if (file && m.shared && m.has("mw") && (file->inode.seals & kFutureWrite) != 0)
       add(p, object, "may be written to in spite of its file's seal F_SEAL_FUTURE_WRITE", "");
@@ -268,41 +282,25 @@ class ObstacleFinder {
   }
 
   // What two processes share and a restore would give to each (clone(2) without CLONE_THREAD,
-  // vfork).
-  void shared_memory() {
-    std::map<std::uint32_t, pid_t> tables, directories;
+  // vfork). CLONE_SIGHAND without CLONE_VM is nothing that clone(2) takes.
+  void shared() {
+    std::unordered_map<std::uint32_t, pid_t> tables, directories, memories;
     for (const ProcessState& s : processes_) {
       const ProcessSnapshot& p = *s.snapshot;
-      const auto [table, first] = tables.try_emplace(p.files_group, p.pid);
-      if (!first)
-        add(p, "descriptors",
-            "are shared with process " + std::to_string(table->second) + " (CLONE_FILES)", "");
-      const auto [directory, alone] = directories.try_emplace(p.fs_group, p.pid);
-      if (!alone)
-        add(p, "working directory",
-            "is shared with process " + std::to_string(directory->second) + " (CLONE_FS)", "");
+      shared(p, tables, p.files_group, "descriptors", "are", "CLONE_FILES");
+      shared(p, directories, p.fs_group, "working directory", "is", "CLONE_FS");
+      shared(p, memories, p.mm_group, "memory", "is", "vfork or CLONE_VM");
     }
-    one_address_space();
   }
 
-  // kcmp(2) orders them. (CLONE_SIGHAND without CLONE_VM is nothing that clone(2) takes.)
-  void one_address_space() {
-    const auto order = [](const ProcessState* x, const ProcessState* y) {
-      return ::syscall(SYS_kcmp, window(*x->snapshot), window(*y->snapshot), KCMP_VM, 0, 0);
-    };
-    std::vector<const ProcessState*> all;
-    for (const ProcessState& s : processes_) all.push_back(&s);
-    constexpr long kEqual = 0, kLess = 1;
-    std::sort(all.begin(), all.end(), [&](const auto* x, const auto* y) {
-      const long is = order(x, y);
-      return is == kLess || (is == kEqual && x < y);  // who comes first in the tree
-    });
-    for (std::size_t i = 1; i < all.size(); ++i)
-      if (order(all[i - 1], all[i]) == kEqual)
-        add(*all[i]->snapshot, "memory",
-            "is shared with process " + std::to_string(all[i - 1]->snapshot->pid) +
-                " (vfork or CLONE_VM)",
-            "");
+  void shared(const ProcessSnapshot& p, std::unordered_map<std::uint32_t, pid_t>& seen,
+              std::uint32_t group, const char* what, const char* verb, const char* how) {
+    const auto [first, is_new] = seen.try_emplace(group, p.pid);
+    if (is_new) return;
+    add(p, what,
+        std::string(verb) + " shared with process " + std::to_string(first->second) + " (" + how +
+            ")",
+        "");
   }
 
   const TreeSnapshot& snapshot_;
@@ -316,6 +314,7 @@ class ObstacleFinder {
   // All of /proc is read for it, so only if there is a FIFO.
   std::optional<std::map<std::pair<std::uint64_t, std::uint64_t>, pid_t>> openers_;
   std::unordered_map<std::string, struct stat> named_;
+  std::unordered_set<std::string> harmless_;  // VmFlags of mappings that were looked at
   std::vector<Obstacle> found_;
 };
 

@@ -24,6 +24,7 @@ Status place_threads(const std::vector<FrozenThread*>& threads, const StoppedPro
     CKPT_CHECK(t->tracee.set_registers(t->regs));
     CKPT_CHECK(t->tracee.set_extended_state(place->xstate));
     CKPT_CHECK(t->tracee.set_signal_mask(place->blocked));
+    t->mask = place->blocked;
   }
   return {};
 }

@@ -52,6 +52,7 @@ struct ProcessState {
   std::vector<DescriptorState> descriptors;  // those with an inside
   std::vector<ThreadState> threads;          // ascending tids
   std::vector<std::string> surprises;        // what gather_inside() found that no image can hold
+  std::optional<Injector> injector;          // from gather_inside() on
 };
 
 // Of all processes that are no zombies, in tree order; or of one. errno ESRCH if it has ended.
@@ -59,8 +60,11 @@ Result<std::vector<ProcessState>> gather_outside(FrozenTree& tree);
 Result<ProcessState> gather_outside(const ProcessSnapshot& process, FrozenTree& tree);
 // The part of it that asks as their tracer.
 Status gather_traced(ProcessState& process);
-// errno EAGAIN: see Injector::prepare().
+// errno EAGAIN: see Injector::prepare(). The last thread of each that was asked is left where it has
+// told us: until put_back() it must not be let go, though it may be killed.
 Status gather_inside(std::span<ProcessState> processes);
+// All threads are where they were again. Errors of one do not keep others from it.
+Status put_back(std::span<ProcessState> processes);
 
 // From /proc/PID/status; without securebits, which it does not show.
 Result<format::ImageCred> parse_credentials(std::string_view status_text);

@@ -51,8 +51,8 @@ bool is_changed(const Error& error);
 // What differs in structure, in words; empty: nothing.
 std::string difference(const Reading& before, const Reading& after);
 
-// Numbers the open file descriptions, tables and fs of the reading into `out`. False: kcmp could
-// not tell, so it was guessed. Errors: changed().
+// Numbers the open file descriptions, tables, fs and memories of the reading in `out`, which has its
+// processes already. False: kcmp could not tell, so it was guessed. Errors: changed().
 Result<bool> find_sharing(const Reading& reading, const Kcmp& kcmp, TreeSnapshot& out);
 
 // The namespaces of all processes, with their parents; fills in those of zombies in `out`.

@@ -10,7 +10,7 @@
 //   the same offset;
 // - within one process, so do terminals that look alike, and files that stand at the same offset
 //   above 0.
-// Tables and fs then count as unshared.
+// Tables, fs and memory then count as unshared.
 #include <linux/kcmp.h>
 
 #include <algorithm>
@@ -19,6 +19,7 @@
 #include <optional>
 #include <tuple>
 
+#include "core/host/in_parts.h"
 #include "core/host/reading.h"
 
 namespace ckpt::host {
@@ -72,7 +73,6 @@ class Sharing {
       : reading_(reading), kcmp_(kcmp), out_(out) {}
 
   Result<bool> run() {
-    out_.processes = reading_.processes;
     if (kcmp_) {
       CKPT_TRY(const bool told, ask());
       if (told) return true;
@@ -86,34 +86,55 @@ class Sharing {
   static bool vanished(int error) { return error == -ESRCH || error == -EBADF; }
 
   Result<bool> ask() {
-    for (const bool fs : {false, true}) {
-      CKPT_TRY(const bool told, ask_tables(fs));
-      if (!told) return false;
-    }
-    CKPT_TRY(const bool told, ask_threads());
-    if (!told) return false;
-    return ask_files();
+    const auto [files, others] = side_by_side(
+        out_.processes.size(), [&] { return ask_files(); }, [&] { return ask_others(); });
+    for (const Result<bool>& told : {files, others})
+      if (told.has_error() || !*told) return told;
+    return true;
   }
 
-  // Tables can only be one if they hold the same fds; an fs if its directories are the same.
-  Result<bool> ask_tables(bool fs) {
-    using Look = std::tuple<std::string_view, std::string_view, std::uint32_t, std::vector<int>>;
-    std::map<Look, Classes> candidates;
+  Result<bool> ask_others() {
+    CKPT_TRY(const bool fs, ask_directories());
+    if (!fs) return false;
+    CKPT_TRY(const bool memory, ask_memory());
+    if (!memory) return false;
+    return ask_threads();
+  }
+
+  // Tables can only be one if they hold the same fds.
+  Result<bool> ask_tables() {
+    return ask_for_each(KCMP_FILES, &ProcessSnapshot::files_group, [](const ProcessSnapshot& p) {
+      std::vector<int> numbers;
+      for (const auto& fd : p.fds) numbers.push_back(fd.fd);
+      return numbers;
+    });
+  }
+  // An fs if its directories are the same.
+  Result<bool> ask_directories() {
+    return ask_for_each(KCMP_FS, &ProcessSnapshot::fs_group, [](const ProcessSnapshot& p) {
+      return std::tuple<std::string_view, std::string_view, std::uint32_t>(p.cwd, p.root,
+                                                                           p.umask.value_or(0));
+    });
+  }
+  // Memory if the executable is.
+  Result<bool> ask_memory() {
+    return ask_for_each(KCMP_VM, &ProcessSnapshot::mm_group,
+                        [](const ProcessSnapshot& p) { return std::string_view(p.exe); });
+  }
+
+  // Compares those processes of which `look` gives the same.
+  template <class Look>
+  Result<bool> ask_for_each(int type, std::uint32_t ProcessSnapshot::* group, const Look& look) {
+    std::map<std::invoke_result_t<Look, const ProcessSnapshot&>, Classes> candidates;
     std::uint32_t next = 0;
     for (auto& p : out_.processes) {
-      std::uint32_t& group = fs ? p.fs_group : p.files_group;
       const pid_t tid = window(p);
       if (tid == 0) {
-        group = next++;
+        p.*group = next++;
         continue;
       }
-      Look look;
-      if (fs) look = {p.cwd, p.root, p.umask.value_or(0), {}};
-      if (!fs)
-        for (const auto& fd : p.fds) std::get<3>(look).push_back(fd.fd);
-      const int type = fs ? KCMP_FS : KCMP_FILES;
-      const int error = candidates.try_emplace(std::move(look), kcmp_, type)
-                            .first->second.find(tid, 0, next, group);
+      const int error = candidates.try_emplace(look(p), kcmp_, type)
+                            .first->second.find(tid, 0, next, p.*group);
       if (vanished(error)) return changed(name_of(p) + " ended");
       if (error < 0) return false;
     }
@@ -137,6 +158,8 @@ class Sharing {
   }
 
   Result<bool> ask_files() {
+    CKPT_TRY(const bool told, ask_tables());
+    if (!told) return false;
     std::map<Key, Classes> candidates;
     std::unordered_map<std::uint32_t, std::size_t> first_of_table;
     std::uint32_t next = 0;
@@ -176,7 +199,7 @@ class Sharing {
     std::map<Key, std::uint32_t> ends;
     for (std::size_t i = 0; i < out_.processes.size(); ++i) {
       auto& p = out_.processes[i];
-      p.files_group = p.fs_group = static_cast<std::uint32_t>(i);
+      p.files_group = p.fs_group = p.mm_group = static_cast<std::uint32_t>(i);
       index[p.pid] = i;
       const auto parent = index.find(p.ppid);
       for (std::size_t k = 0; k < p.fds.size(); ++k) {

@@ -8,8 +8,8 @@
 #include <cerrno>
 #include <chrono>
 #include <map>
-#include <set>
 #include <thread>
+#include <unordered_set>
 
 #include "core/host/reading.h"
 
@@ -84,12 +84,12 @@ void let_pipeline_start(const ProcFs& proc, pid_t root, pid_t self) {
   if (pipe && descends_from(proc, self, root)) std::this_thread::sleep_for(milliseconds(20));
 }
 
-std::vector<ForeignId> find_foreign(const Reading& reading) {
-  std::set<pid_t> ours;
-  for (const auto& p : reading.processes) ours.insert(p.pid);
+std::vector<ForeignId> find_foreign(const Reading& reading, const TreeSnapshot& tree) {
+  std::unordered_set<pid_t> ours;
+  for (const auto& p : tree.processes) ours.insert(p.pid);
   for (const auto& e : reading.excluded) ours.insert(e.pid);
   std::map<pid_t, ForeignId> holders;
-  for (const auto& p : reading.processes)
+  for (const auto& p : tree.processes)
     for (const pid_t id : {p.pgid, p.sid})
       if (id != 0) holders.try_emplace(id, ForeignId{id, 0, {}, {}});
   for (const ProcStat& p : reading.everybody) {
@@ -126,7 +126,7 @@ struct Observer {
 
   // What is told of a tree as a whole, once it is known.
   void complete(const Reading& reading, TreeSnapshot& out) const {
-    out.foreign = find_foreign(reading);
+    out.foreign = find_foreign(reading, out);
     out.excluded = reading.excluded;
     out.contains_self = reading.contains_self;
     out.proc_ns = own_proc ? namespace_of_proc(proc, shown) : 0;
@@ -186,9 +186,15 @@ Result<TreeSnapshot> snapshot_tree(pid_t root, const SnapshotOptions& options) {
     if (!confirmed) {
       before = std::move(reading).value();
       snapshot.emplace();
+      // There is nothing to compare the next reading with, as there will be none.
+      if (options.still)
+        snapshot->processes = std::move(before->processes);
+      else
+        snapshot->processes = before->processes;
       const auto exact = find_sharing(*before, by.kcmp, *snapshot);
       if (exact.has_error()) {
         what = exact.error().detail;
+        if (options.still) before.reset();
         snapshot.reset();
         continue;
       }

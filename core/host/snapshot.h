@@ -62,7 +62,7 @@ struct ThreadSnapshot {
   std::string comm;
   char state = 0;                        // the kernel's letter
   std::string status;                    // the text of its /proc/PID/status
-  std::optional<std::uint64_t> sig_blk;  // bit n-1: signal n
+  std::optional<std::uint64_t> sig_blk, sig_pnd;  // bit n-1: signal n
   std::vector<pid_t> children;           // of this very thread, in the kernel's order
   // pid_for_children: inode, 0 if unknown or if the namespace has no init yet.
   std::uint64_t child_ns = 0;
@@ -99,8 +99,12 @@ struct ProcessSnapshot {
   std::vector<ThreadSnapshot> threads;  // ascending tids; holds the leader, dead or alive
   std::vector<pid_t> children;          // those of the threads, the leader's first
   std::vector<FdEntry> fds;             // ascending
-  // Processes with equal numbers share a table (CLONE_FILES), or cwd, root and umask (CLONE_FS).
-  std::uint32_t files_group = 0, fs_group = 0;
+  // Processes with equal numbers share a table (CLONE_FILES); cwd, root and umask (CLONE_FS);
+  // memory (vfork(2), CLONE_VM).
+  std::uint32_t files_group = 0, fs_group = 0, mm_group = 0;
+
+  // One of `threads`.
+  [[nodiscard]] const ThreadSnapshot& thread(pid_t tid) const;
 };
 
 struct PidNsSnapshot {

@@ -115,12 +115,11 @@ Status Tracee::set_registers(const user_regs_struct& regs) const {
 }
 
 Result<std::vector<std::byte>> Tracee::extended_state() const {
-  std::vector<std::byte> state(format::kMaxXstate);
-  iovec area{state.data(), state.size()};
+  std::byte state[format::kMaxXstate];
+  iovec area{state, sizeof state};
   if (request(PTRACE_GETREGSET, tid_, number(NT_X86_XSTATE), &area) != 0)
     return failed("read extended registers", errno);
-  state.resize(area.iov_len);
-  return state;
+  return std::vector<std::byte>(state, state + area.iov_len);
 }
 
 Status Tracee::set_extended_state(std::vector<std::byte> state) const {

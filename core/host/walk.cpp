@@ -200,6 +200,7 @@ class Walker {
     t.comm = tid == p.pid ? p.comm : status.name;
     t.state = tid == p.pid ? p.state_letter : status.state;
     t.sig_blk = status.sig_blk;
+    t.sig_pnd = status.sig_pnd;
     if (!p.umask) p.umask = status.umask;  // a dead leader has none
     if (have_children_files_) {
       const auto text = proc_.read(dir + "/children");
@@ -218,6 +219,13 @@ class Walker {
 };
 
 }  // namespace
+
+const ThreadSnapshot& ProcessSnapshot::thread(pid_t tid) const {
+  const auto found = std::lower_bound(threads.begin(), threads.end(), tid,
+                                      [](const auto& t, pid_t id) { return t.tid < id; });
+  CKPT_ASSERT(found != threads.end() && found->tid == tid);
+  return *found;
+}
 
 std::string name_of(const ProcessSnapshot& process) {
   return "process " + std::to_string(process.pid) + " (" + process.comm + ")";

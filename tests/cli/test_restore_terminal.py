@@ -26,7 +26,10 @@ if child == 0:
     os.tcsetpgrp(0, os.getpid())
     signal.signal(signal.SIGTTOU, signal.SIG_DFL)
     os.execvp(sys.argv[2], sys.argv[2:])
-os.setpgid(child, child)
+try:
+    os.setpgid(child, child)
+except PermissionError:
+    pass  # it has done so itself, and runs its program by now
 def say(text):
     with open(sys.argv[1], 'a') as f:
         print(text, file=f)

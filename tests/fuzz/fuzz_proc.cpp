@@ -8,6 +8,7 @@
 #include "core/host/fdinfo_state.h"
 #include "core/host/maps_text.h"
 #include "core/host/proc_text.h"
+#include "core/host/text_scan.h"
 #include "core/host/unix_diag.h"
 
 namespace {
@@ -58,7 +59,8 @@ void fuzz_maps(std::string_view text) {
   for (const ckpt::host::Mapping& m : *r) {
     require(m.start >= below && m.start < m.end && m.protection <= 7);
     require(!m.deleted || !m.name.empty());
-    for (const std::string& flag : m.flags) require(m.has(flag) && !flag.empty());
+    std::string_view flags = m.flags;
+    while (const auto flag = ckpt::host::next_word(flags)) require(m.has(*flag));
     below = m.end;
   }
 }

@@ -28,7 +28,7 @@ using namespace ckpt;
 
 namespace {
 
-constexpr int kPhases = 14;
+constexpr int kPhases = 15;
 constexpr int kSkipped = 77;
 std::mt19937 g_random{12345};
 
@@ -103,7 +103,8 @@ Status ask_once(pid_t pid) {
     const host::UnixSocket* const socket = sockets.at(file.ino);
     if (socket && !socket->why.empty()) return cannot("cannot ask", file.link + socket->why);
   }
-  return host::gather_inside(states);
+  CKPT_CHECK(host::gather_inside(states));
+  return host::put_back(states);
 }
 
 // What a tracer does until it is killed: at the `skip`-th time that it comes to phase `phase`, or

@@ -94,6 +94,7 @@ std::vector<std::byte> dump(pid_t pid) {
   must(writer.close());
   bodies.reset();
   tree->kill();
+  tree->await_ends();
   return std::move(sink.bytes);
 }
 
