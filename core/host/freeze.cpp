@@ -69,6 +69,13 @@ std::optional<ProcStat> stat_of(pid_t pid, pid_t tid) {
   return std::move(*stat);
 }
 
+pid_t tracer_of(pid_t pid) {
+  const auto text = kProc.read_record(std::to_string(pid) + "/status");
+  if (text.has_error()) return 0;
+  const auto status = parse_status(*text);
+  return status.has_error() ? 0 : status->tracer_pid;
+}
+
 // What has exited cannot be seized (EPERM, or ESRCH if it was reaped as well).
 bool has_ended(pid_t pid, pid_t tid) {
   const auto stat = stat_of(pid, tid);
@@ -81,25 +88,41 @@ bool waits_in_exit(const Tracee& tracee) {
   return !stat || stat->state == 'Z' || (stat->state == 'S' && (stat->flags & kPfExiting) != 0);
 }
 
-// Four calls are restarted by restart_syscall(2) if they were interrupted before: futex and poll
-// are told by where the thread sleeps, nanosleep by having an address as its first argument, where
-// clock_nanosleep has the number of a clock.
+// It was in one of the four calls that are restarted by restart_syscall(2), and had been interrupted
+// before: its registers say nothing of which one it is.
+bool hides_call(const user_regs_struct& regs) {
+  return regs.orig_rax == SYS_restart_syscall &&
+         static_cast<std::int64_t>(regs.rax) == kErestartBlock;
+}
+
+// Which one, of a thread that has been let go again: futex and poll are told by where the thread
+// sleeps, nanosleep by having an address as its first argument, where clock_nanosleep has the
+// number of a clock. 0 if it does something else by now.
 std::uint64_t restarted_call(pid_t pid, pid_t tid) {
   const std::string dir = std::to_string(pid) + "/task/" + std::to_string(tid);
-  const auto call = kProc.read_record(dir + "/syscall");
-  if (call.has_error()) return 0;
-  std::string_view words = call.value();
-  std::uint64_t number = 0, argument = 0;
-  const auto first = next_word(words), second = next_word(words);
-  if (!second || !scan(*first, number) || number != SYS_restart_syscall ||
-      !scan_base(second->substr(std::min<std::size_t>(2, second->size())), argument, 16))
-    return 0;
-  const auto where = kProc.read_record(dir + "/wchan");
-  if (where.has_error() || where.value().starts_with("do_signal_stop")) return 0;
-  if (where.value().starts_with("futex")) return SYS_futex;
-  if (where.value().find("poll") != std::string::npos) return SYS_poll;
-  constexpr std::uint64_t kClocks = 16;
-  return argument < kClocks ? SYS_clock_nanosleep : SYS_nanosleep;
+  constexpr int kPatience = 1000;  // milliseconds until it sleeps
+  for (int i = 0; i < kPatience; ++i) {
+    const auto call = kProc.read_record(dir + "/syscall");
+    if (call.has_error()) return 0;
+    std::string_view words = call.value();
+    std::uint64_t number = 0, argument = 0;
+    const auto first = next_word(words), second = next_word(words);
+    if (first == "running") {
+      const timespec pause{0, 1000000};
+      ::nanosleep(&pause, nullptr);
+      continue;
+    }
+    if (!second || !scan(*first, number) || number != SYS_restart_syscall ||
+        !scan_base(second->substr(std::min<std::size_t>(2, second->size())), argument, 16))
+      return 0;
+    const auto where = kProc.read_record(dir + "/wchan");
+    if (where.has_error()) return 0;
+    if (where.value().starts_with("futex")) return SYS_futex;
+    if (where.value().find("poll") != std::string::npos) return SYS_poll;
+    constexpr std::uint64_t kClocks = 16;
+    return argument < kClocks ? SYS_clock_nanosleep : SYS_nanosleep;
+  }
+  return 0;
 }
 
 // Until it shows that it has taken the SIGSTOP, or a second has gone by.
@@ -162,17 +185,17 @@ Status FrozenTree::freeze_all(pid_t root, const SnapshotOptions& options, bool a
 }
 
 // False: it has ended.
-Result<bool> FrozenTree::seize(pid_t pid, pid_t tid, const std::string& comm, pid_t tracer) {
+Result<bool> FrozenTree::seize(pid_t pid, pid_t tid, const std::string& comm) {
   const Tracee tracee(pid, tid);
-  const std::uint64_t call = restarted_call(pid, tid);
   const Status seized = tracee.seize();
   if (seized.has_error() && has_ended(pid, tid)) return false;
-  if (seized.has_error())
+  if (seized.has_error()) {
+    const pid_t tracer = tracer_of(pid);
     return with_hint(
         seized.error(), comm,
         tracer != 0 ? "process " + std::to_string(tracer) + " traces it" : "be root, or its owner");
-  FrozenThread& thread = threads_.emplace(tid, FrozenThread{tracee}).first->second;
-  thread.restarted_call = call;
+  }
+  threads_.emplace(tid, FrozenThread{tracee});
   return true;
 }
 
@@ -197,7 +220,7 @@ Result<bool> FrozenTree::seize_new() {
         if (p->state == ProcState::zombie || t.state == 'Z' || t.state == 'X' ||
             threads_.contains(t.tid))
           continue;
-        CKPT_TRY(const bool lives, seize(p->pid, t.tid, p->comm, p->tracer));
+        CKPT_TRY(const bool lives, seize(p->pid, t.tid, p->comm));
         if (lives) fresh.emplace_back(t.tid, p);
         found = true;
       }
@@ -220,7 +243,7 @@ Status FrozenTree::calm(pid_t root) {
       CKPT_TRY(tids, kProc.numbers(dir));
       for (const pid_t tid : tids) {
         if (threads_.contains(tid)) continue;
-        CKPT_TRY(const bool lives, seize(processes[i], tid, {}, 0));
+        CKPT_TRY(const bool lives, seize(processes[i], tid, {}));
         if (!lives) continue;
         CKPT_CHECK(wait(threads_.at(tid), {}));
         found = true;
@@ -239,6 +262,7 @@ Status FrozenTree::calm(pid_t root) {
 }
 
 Status FrozenTree::wait(FrozenThread& thread, const std::string& comm) {
+  bool let_go = false;
   for (;;) {
     const auto stop = thread.tracee.wait_stop(kStopTimeout);
     if (stop.has_error())
@@ -258,6 +282,16 @@ Status FrozenTree::wait(FrozenThread& thread, const std::string& comm) {
     if (regs.has_error() && regs.error().errno_value != ENOEXEC) return regs.error();
     thread.regs_readable = regs.has_value();
     if (!thread.regs_readable) return {};
+    if (!hides_call(*regs)) {
+      thread.restarted_call = 0;
+    } else if (!thread.group_stopped && !let_go) {
+      // Where it sleeps shows only while it does.
+      let_go = true;
+      CKPT_CHECK(thread.tracee.go_on());
+      thread.restarted_call = restarted_call(thread.tracee.pid(), thread.tracee.tid());
+      CKPT_CHECK(thread.tracee.interrupt());
+      continue;
+    }
     const std::uint64_t rax = regs->rax;
     make_restartable(*regs);
     if (regs->rax != rax) CKPT_CHECK(thread.tracee.set_registers(*regs));

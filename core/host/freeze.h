@@ -66,7 +66,7 @@ class FrozenTree {
   FrozenTree() = default;
   Status freeze_all(pid_t root, const SnapshotOptions& options, bool alone);
   Result<bool> seize_new();
-  Result<bool> seize(pid_t pid, pid_t tid, const std::string& comm, pid_t tracer);
+  Result<bool> seize(pid_t pid, pid_t tid, const std::string& comm);
   Status calm(pid_t root);
   Status wait(FrozenThread& thread, const std::string& comm);
 

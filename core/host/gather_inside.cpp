@@ -12,6 +12,7 @@
 #include <deque>
 
 #include "core/host/process_state.h"
+#include "core/host/reading.h"
 
 namespace ckpt::host {
 
@@ -40,6 +41,7 @@ struct TimerSpec {
 };
 struct ProcessResults {
   format::Sigaction actions[format::kSignals];
+  format::Rlimit limits[format::kRlimits];
   Interval timers[3];
   std::int32_t subreaper, pad;
 };
@@ -49,6 +51,20 @@ StubEntry call(std::int32_t nr, std::initializer_list<std::uint64_t> a) {
   e.nr = nr;
   e.flags = kStubResult;
   std::copy(a.begin(), a.end(), e.a);
+  return e;
+}
+
+// For each number below `times`, with the argument `which` (1 or 2) at the places of `step` bytes
+// from there on.
+StubEntry repeated(std::int32_t nr, std::uint64_t times, std::uint64_t first, std::size_t which,
+                   std::uint64_t at, std::uint64_t step) {
+  StubEntry e;
+  e.nr = nr;
+  e.flags = kStubRepeat;
+  e.a[0] = first;
+  e.a[which] = at;
+  e.a[4] = which == 1 ? step : step << 32;
+  e.a[5] = times;
   return e;
 }
 
@@ -79,7 +95,7 @@ class StateAsker {
     }
     CKPT_TRY(const auto answer, injector_.advance());
     if (!answer) return false;
-    if (next_ == 0) take_process(*answer);
+    if (next_ == 0) CKPT_CHECK(take_process(*answer));
     take_thread(s_.threads[next_], *answer);
     if (++next_ == s_.threads.size()) return true;
     CKPT_CHECK(injector_.dismiss());
@@ -114,15 +130,17 @@ class StateAsker {
         call(SYS_prctl, {kGetIoFlusher}),
     };
   }
-  static constexpr std::size_t kThreadQuestions = 7;
+  static constexpr std::size_t kThreadQuestions = 7, kRepeated = 3;
 
   void add_process_questions(std::uint64_t results, std::vector<StubEntry>& p) const {
     const std::uint64_t at = results + kProcessAt;
-    for (std::uint32_t i = 0; i < format::kSignals; ++i)
-      p.push_back(call(SYS_rt_sigaction,
-                       {i + 1ULL, 0, at + offsetof(ProcessResults, actions) + i * 32, 8}));
-    for (std::uint64_t i = 0; i < 3; ++i)
-      p.push_back(call(SYS_getitimer, {i, at + offsetof(ProcessResults, timers) + i * 32}));
+    p.push_back(repeated(SYS_rt_sigaction, format::kSignals, 1, 2,
+                         at + offsetof(ProcessResults, actions), sizeof(format::Sigaction)));
+    p.back().a[3] = 8;  // bytes of a set of signals
+    p.push_back(repeated(SYS_getrlimit, format::kRlimits, 0, 1,
+                         at + offsetof(ProcessResults, limits), sizeof(format::Rlimit)));
+    p.push_back(repeated(SYS_getitimer, 3, 0, 1, at + offsetof(ProcessResults, timers),
+                         sizeof(Interval)));
     p.push_back(
         call(SYS_prctl, {PR_GET_CHILD_SUBREAPER, at + offsetof(ProcessResults, subreaper)}));
     p.push_back(call(SYS_prctl, {PR_GET_DUMPABLE}));
@@ -130,6 +148,7 @@ class StateAsker {
     p.push_back(call(SYS_brk, {0}));
     p.push_back(call(SYS_prctl, {kGetMdwe}));
     p.push_back(call(SYS_prctl, {kGetMemoryMerge}));
+    p.push_back(call(SYS_personality, {0xffffffff}));
     // What is mapped now shows whether mlockall(2) was asked for what is mapped in future.
     p.push_back(call(SYS_msync, {results, format::kPageSize, MS_INVALIDATE}));
     for (std::size_t i = 0; i < s_.signal.timers.size(); ++i) {
@@ -139,11 +158,19 @@ class StateAsker {
     }
   }
 
-  void take_process(const Injector::Answer& answer) {
+  Status take_process(const Injector::Answer& answer) {
+    for (std::size_t i = kThreadQuestions; i < kThreadQuestions + kRepeated; ++i)
+      if (answer.entries[i].a[5] != 0)
+        return cannot("cannot look into the process",
+                      name_of(*s_.snapshot) + ": system call " +
+                          std::to_string(answer.entries[i].nr) + " failed",
+                      {}, EIO);
     ProcessResults r;
     std::memcpy(&r, answer.results.data() + kProcessAt, sizeof r);
     s_.sighand.actions.assign(r.actions, r.actions + format::kSignals);
     format::Signal& g = s_.signal.signal;
+    s_.signal.rlimits.assign(r.limits, r.limits + format::kRlimits);
+    g.nr_rlimits = format::kRlimits;
     g.real_value = micros(r.timers[0].value_s, r.timers[0].value_us);
     g.real_interval = micros(r.timers[0].interval_s, r.timers[0].interval_us);
     g.virtual_value = micros(r.timers[1].value_s, r.timers[1].value_us);
@@ -151,14 +178,16 @@ class StateAsker {
     g.prof_value = micros(r.timers[2].value_s, r.timers[2].value_us);
     g.prof_interval = micros(r.timers[2].interval_s, r.timers[2].interval_us);
     s_.subreaper = r.subreaper != 0;
-    const StubEntry* const e = answer.entries.data() + kThreadQuestions + format::kSignals + 3 + 1;
+    const StubEntry* const e = answer.entries.data() + kThreadQuestions + kRepeated + 1;
     g.dumpable = static_cast<std::uint32_t>(result(e[0]));
     g.thp_disable = result(e[1]) == 1 ? 1 : 0;
     s_.mm.mm.brk = static_cast<std::uint64_t>(result(e[2]));
-    if (result(e[5]) == -EBUSY) s_.mm.mm.def_flags = format::kVmaLocked;
+    g.personality = static_cast<std::uint32_t>(result(e[5]));
+    if (result(e[6]) == -EBUSY) s_.mm.mm.def_flags = format::kVmaLocked;
     if (result(e[3]) > 0) s_.surprises.push_back("prctl(PR_SET_MDWE) is in force");
     if (result(e[4]) > 0) s_.surprises.push_back("prctl(PR_SET_MEMORY_MERGE) is in force");
     take_timers(answer);
+    return {};
   }
 
   void take_timers(const Injector::Answer& answer) {

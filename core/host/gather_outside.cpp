@@ -40,45 +40,6 @@ std::vector<format::u64le> processors_of(pid_t tid) {
   return words;
 }
 
-// The fields of /proc/PID/stat behind the name; [0] is field 3, the state, which is no number.
-std::vector<std::uint64_t> stat_fields(std::string_view text) {
-  std::vector<std::uint64_t> out;
-  text.remove_prefix(std::min(text.rfind(')') + 1, text.size()));
-  while (const auto word = next_word(text)) {
-    std::int64_t number = 0;
-    std::uint64_t value = 0;
-    if (scan(*word, number)) value = static_cast<std::uint64_t>(number);
-    if (!word->starts_with('-')) scan(*word, value);
-    out.push_back(value);
-  }
-  return out;
-}
-
-// /proc/PID/limits: a heading, then a line for each limit in the order of their numbers. The name
-// takes 26 columns; "unlimited" is all ones.
-Result<std::vector<format::Rlimit>> parse_limits(std::string_view text) {
-  constexpr std::size_t kNameColumns = 26;
-  std::vector<format::Rlimit> out;
-  next_line(text);
-  const auto value = [](std::string_view word, format::u64le& to) {
-    std::uint64_t number = ~0ULL;
-    if (word != "unlimited" && !scan(word, number)) return false;
-    to = number;
-    return true;
-  };
-  while (!text.empty()) {
-    std::string_view line = next_line(text);
-    line.remove_prefix(std::min(kNameColumns, line.size()));
-    const auto soft = next_word(line), hard = next_word(line);
-    format::Rlimit limit{};
-    if (!hard || !value(*soft, limit.current) || !value(*hard, limit.maximum))
-      return cannot("cannot read the limits", "line " + std::to_string(out.size() + 2));
-    out.push_back(limit);
-  }
-  if (out.size() == format::kRlimits) return out;
-  return cannot("cannot read the limits", std::to_string(out.size()) + " of them instead of 16");
-}
-
 // /proc/PID/timers: "ID: 0", "signal: 14/0000000000000000", "notify: signal/pid.12", "ClockID: 1".
 std::vector<format::PosixTimer> parse_timers(std::string_view text) {
   std::vector<format::PosixTimer> out;
@@ -130,7 +91,7 @@ class Gatherer {
     CKPT_CHECK(read_mappings());
     CKPT_CHECK(read_guards());
     CKPT_CHECK(read_mm());
-    CKPT_CHECK(read_signal());
+    read_signal();
     read_descriptors();
     for (FrozenThread* thread : tree_.threads_of(p_)) CKPT_CHECK(read_thread(*thread));
     return std::move(s_);
@@ -242,22 +203,24 @@ class Gatherer {
   }
 
   Status read_mm() {
-    CKPT_TRY(const std::string stat, kProc.read_record(dir_ + "/stat"));
-    const auto f = stat_fields(stat);
-    constexpr std::size_t kFirst = 3;  // the number, in proc(5), of f[0]
-    const auto field = [&](std::size_t n) { return n - kFirst < f.size() ? f[n - kFirst] : 0; };
+    MemoryBounds bounds = p_.memory;
+    if (p_.state == ProcState::dead) {
+      CKPT_TRY(const std::string text, kProc.read_record(dir_ + "/stat"));
+      CKPT_TRY(const ProcStat stat, parse_stat(text));
+      bounds = stat.memory;
+    }
     format::Mm& mm = s_.mm.mm;
     mm.map_count = static_cast<std::uint32_t>(s_.mm.vmas.size());
-    mm.start_code = field(26);
-    mm.end_code = field(27);
-    mm.start_stack = field(28);
-    mm.start_data = field(45);
-    mm.end_data = field(46);
-    mm.start_brk = field(47);
-    mm.arg_start = field(48);
-    mm.arg_end = field(49);
-    mm.env_start = field(50);
-    mm.env_end = field(51);
+    mm.start_code = bounds.start_code;
+    mm.end_code = bounds.end_code;
+    mm.start_stack = bounds.start_stack;
+    mm.start_data = bounds.start_data;
+    mm.end_data = bounds.end_data;
+    mm.start_brk = bounds.start_brk;
+    mm.arg_start = bounds.arg_start;
+    mm.arg_end = bounds.arg_end;
+    mm.env_start = bounds.env_start;
+    mm.env_end = bounds.env_end;
     mm.vdso = s_.site.vdso;
     s_.mm.exe = p_.exe;
     if (const auto st = kProc.status(dir_ + "/exe"); !st.has_error()) {
@@ -270,18 +233,8 @@ class Gatherer {
     return {};
   }
 
-  Status read_signal() {
+  void read_signal() {
     format::Signal& g = s_.signal.signal;
-    g.nr_rlimits = format::kRlimits;
-    CKPT_TRY(const std::string limits, kProc.read_record(dir_ + "/limits"));
-    CKPT_TRY(s_.signal.rlimits, parse_limits(limits));
-    const auto number = [&](const char* name, int base) -> std::uint64_t {
-      const auto text = kProc.read_record(dir_ + "/" + name);
-      std::int64_t value = 0;
-      if (!text.has_error()) scan_base(trim(text.value()), value, base);
-      return static_cast<std::uint64_t>(value);
-    };
-    g.personality = static_cast<std::uint32_t>(number("personality", 16));
     const auto score = kProc.read_record(dir_of(p_.pid) + "/oom_score_adj");
     std::int32_t adj = 0;
     if (!score.has_error()) scan(trim(score.value()), adj);
@@ -292,7 +245,6 @@ class Gatherer {
     std::uint32_t bits = 0;
     if (!filter.has_error()) scan_base(trim(filter.value()), bits, 16);
     g.coredump_filter = bits;
-    return {};
   }
 
   static bool has_inside(FdType type) {

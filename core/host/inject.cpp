@@ -332,10 +332,10 @@ Status Injector::take_answer() {
   CKPT_CHECK(wait_notification(*run_.thread, {run_.first + asked * sizeof(StubEntry)}));
   phase(14);
   CKPT_CHECK(memory_->read(site_.hole, run_.answer.results));
-  run_.answer.entries = std::move(run_.program);
   run_.answer.entries.resize(asked);
   CKPT_CHECK(memory_->read(run_.first, std::as_writable_bytes(std::span(run_.answer.entries))));
-  trace_program(*run_.thread, run_.answer.entries);
+  trace_program(*run_.thread, run_.program, run_.answer.entries);
+  run_.program = {};
   phase(15);
   return {};
 }

@@ -108,6 +108,18 @@ bool status_line(std::string_view key, std::string_view raw, ProcStatus& s) {
   return true;
 }
 
+std::uint64_t* field_of(MemoryBounds& m, int field) {
+  constexpr std::uint64_t MemoryBounds::* kFrom26[] = {
+      &MemoryBounds::start_code, &MemoryBounds::end_code, &MemoryBounds::start_stack};
+  constexpr std::uint64_t MemoryBounds::* kFrom45[] = {
+      &MemoryBounds::start_data, &MemoryBounds::end_data, &MemoryBounds::start_brk,
+      &MemoryBounds::arg_start,  &MemoryBounds::arg_end,  &MemoryBounds::env_start,
+      &MemoryBounds::env_end};
+  if (field >= 26 && field <= 28) return &(m.*kFrom26[field - 26]);
+  if (field >= 45 && field <= 51) return &(m.*kFrom45[field - 45]);
+  return nullptr;
+}
+
 }  // namespace
 
 Result<ProcStat> parse_stat(std::string_view text) {
@@ -158,6 +170,7 @@ Result<ProcStat> parse_stat(std::string_view text) {
         ok = scan(*word, s.exit_code);
         break;
       default:
+        if (std::uint64_t* const bound = field_of(s.memory, field)) ok = scan(*word, *bound);
         break;
     }
     if (!ok)

@@ -20,6 +20,10 @@ namespace ckpt::host {
 
 // /proc/PID/stat. Numbers are those of the pid namespace that /proc was mounted for; 0 for a group,
 // session or parent that is not visible there.
+struct MemoryBounds {  // addresses, as prctl(2), PR_SET_MM sets them; fields 26-28 and 45-51
+  std::uint64_t start_code = 0, end_code = 0, start_stack = 0, start_data = 0, end_data = 0,
+                start_brk = 0, arg_start = 0, arg_end = 0, env_start = 0, env_end = 0;
+};
 struct ProcStat {
   pid_t pid = 0;
   std::string comm;  // may hold anything, ") (" and newlines included; the last ')' ends it
@@ -32,6 +36,7 @@ struct ProcStat {
   std::uint64_t start_time = 0;  // clock ticks after boot (field 22)
   std::int32_t exit_signal = 0;  // -1 for a thread that is no leader
   std::int32_t exit_code = 0;    // as wait(2)'s status; 0 without the right to ptrace (field 52)
+  MemoryBounds memory;           // likewise
 };
 Result<ProcStat> parse_stat(std::string_view text);
 

@@ -37,8 +37,11 @@ bool descends_from(const ProcFs& proc, pid_t pid, pid_t ancestor);
 Result<std::vector<ProcStat>> scan_everybody(const ProcFs& proc);
 
 // Fills reading.processes with the bones: ids, states, threads, children. An Error with errno
-// EBUSY: the tree changed under the reader. `alone`: of the root only, and of nobody else.
-Status walk(const ProcFs& proc, pid_t root, bool alone, Reading& reading);
+// EBUSY: the tree changed under the reader. `alone`: of the root only, and of nobody else. A glance
+// leaves out what status(5) alone tells: numbers in other namespaces, users, signals, and of threads
+// but the leader the state.
+enum class Glance : bool { no, yes };
+Status walk(const ProcFs& proc, pid_t root, bool alone, Glance glance, Reading& reading);
 // Removes ckpt (pid `self`, 0: unknown), which is not the root, and what serves it.
 void exclude_self(const ProcFs& proc, pid_t self, Reading& reading);
 // Fills in fds, cwd, root, exe, namespaces.

@@ -59,15 +59,15 @@ Status check_root(const ProcFs& proc, pid_t root, pid_t self) {
   return {};
 }
 
-Result<Reading> read_bones(const ProcFs& proc, pid_t root, pid_t self, bool alone) {
+Result<Reading> read_bones(const ProcFs& proc, pid_t root, pid_t self, bool alone, Glance glance) {
   Reading reading;
-  CKPT_CHECK(walk(proc, root, alone, reading));
+  CKPT_CHECK(walk(proc, root, alone, glance, reading));
   exclude_self(proc, self, reading);
   return reading;
 }
 
 Result<Reading> read_once(const ProcFs& proc, pid_t root, pid_t self, bool alone) {
-  CKPT_TRY(Reading reading, read_bones(proc, root, self, alone));
+  CKPT_TRY(Reading reading, read_bones(proc, root, self, alone, Glance::no));
   CKPT_CHECK(read_details(proc, reading));
   return reading;
 }
@@ -152,7 +152,7 @@ Result<TreeSnapshot> look_at_tree(pid_t root, const SnapshotOptions& options) {
   const Observer by(options);
   CKPT_CHECK(check_root(by.proc, root, by.self));
   let_pipeline_start(by.proc, root, by.self);
-  CKPT_TRY(Reading reading, read_bones(by.proc, root, by.self, options.alone));
+  CKPT_TRY(Reading reading, read_bones(by.proc, root, by.self, options.alone, Glance::yes));
   TreeSnapshot out;
   out.processes = std::move(reading.processes);
   out.excluded = std::move(reading.excluded);

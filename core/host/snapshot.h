@@ -91,6 +91,7 @@ struct ProcessSnapshot {
   std::optional<std::uint32_t> umask;
   std::uint32_t uid = 0, gid = 0;  // real
   std::optional<int> seccomp;
+  MemoryBounds memory;         // of the leader: all 0 if that is dead
   std::string cwd, root, exe;  // link texts; empty for a zombie
   bool cwd_deleted = false;
   Namespaces ns;
@@ -176,8 +177,8 @@ struct SnapshotOptions {
 // They do not count as outside tasks either.
 Result<TreeSnapshot> snapshot_tree(pid_t root, const SnapshotOptions& options = {});
 
-// Who is in the tree: its processes with their ids, states, threads and children, from one reading.
-// Errors: the same.
+// Who is in the tree: its processes with their ids, states, names, threads and children, from one
+// reading, and nothing else. Of threads but the leader no state is told. Errors: the same.
 Result<TreeSnapshot> look_at_tree(pid_t root, const SnapshotOptions& options = {});
 
 }  // namespace ckpt::host

@@ -45,6 +45,8 @@ enum StubFlag : std::uint32_t {
   kStubResult = 4,  // the result replaces a[5]
   kStubKeep = 8,    // the result goes to r13
   kStubSkip = 16,   // a failure skips the next entry
+  kStubRepeat = 32,  // a[5] times, which counts down; a[0] grows by 1, a[1] and a[2] by the lower and
+                     // the upper half of a[4]; until a call fails
 };
 
 struct StubReport {

@@ -39,7 +39,19 @@ next_entry:
 2:	test $4, %bl
 	jz 3f
 	mov %rax, 48(%r12)
-3:	test $17, %bl
+3:	test $32, %bl
+	jz 5f
+	cmp $-4095, %rax
+	jae advance
+	mov 40(%r12), %eax
+	add %rax, 16(%r12)
+	mov 44(%r12), %eax
+	add %rax, 24(%r12)
+	incq 8(%r12)
+	decq 48(%r12)
+	jnz next_entry
+	jmp advance
+5:	test $17, %bl
 	jz advance
 	cmp $-4095, %rax
 	jb advance

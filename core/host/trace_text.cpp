@@ -4,6 +4,7 @@
 
 #include <array>
 #include <charconv>
+#include <utility>
 
 namespace ckpt::host {
 
@@ -13,9 +14,11 @@ namespace {
 constexpr std::pair<std::int32_t, const char*> kNames[] = {
     {SYS_brk, "brk"},
     {SYS_getitimer, "getitimer"},
+    {SYS_getrlimit, "getrlimit"},
     {SYS_mmap, "mmap"},
     {SYS_msync, "msync"},
     {SYS_munmap, "munmap"},
+    {SYS_personality, "personality"},
     {SYS_prctl, "prctl"},
     {SYS_rt_sigaction, "rt_sigaction"},
     {SYS_rt_sigprocmask, "rt_sigprocmask"},
@@ -59,12 +62,26 @@ void trace_call(const FrozenThread& thread, const StubEntry& entry,
   thread.trace->add(thread.who, core::TraceKind::call, std::move(text));
 }
 
-void trace_program(const FrozenThread& thread, std::span<const StubEntry> entries) {
+void trace_program(const FrozenThread& thread, std::span<const StubEntry> asked,
+                   std::span<const StubEntry> done) {
   if (!core::kTraceBuilt || !thread.trace) return;
-  for (const StubEntry& entry : entries)
-    trace_call(thread, entry,
-               entry.flags & kStubResult ? std::optional(static_cast<std::int64_t>(entry.a[5]))
-                                         : std::nullopt);
+  for (std::size_t i = 0; i < done.size(); ++i) {
+    const std::uint64_t last = done[i].a[5];
+    if (done[i].flags & kStubRepeat) {
+      StubEntry one = asked[i];
+      const std::uint64_t step = std::exchange(one.a[4], 0);
+      for (std::uint64_t left = std::exchange(one.a[5], 0); left > last; --left) {
+        trace_call(thread, one, 0);
+        ++one.a[0];
+        one.a[1] += step & 0xffffffff;
+        one.a[2] += step >> 32;
+      }
+    } else if (done[i].flags & kStubResult) {
+      trace_call(thread, done[i], static_cast<std::int64_t>(last));
+    } else {
+      trace_call(thread, done[i], {});
+    }
+  }
 }
 
 }  // namespace ckpt::host

@@ -14,7 +14,8 @@ namespace ckpt::host {
 void trace_call(const FrozenThread& thread, const StubEntry& entry,
                 std::optional<std::int64_t> result);
 
-// The calls of a program that has run, with the results of those that kept theirs.
-void trace_program(const FrozenThread& thread, std::span<const StubEntry> entries);
+// The calls of a program that has run, `done` with the results of those that kept theirs.
+void trace_program(const FrozenThread& thread, std::span<const StubEntry> asked,
+                   std::span<const StubEntry> done);
 
 }  // namespace ckpt::host

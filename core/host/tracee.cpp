@@ -64,6 +64,10 @@ Error Tracee::failed(const char* what, int err) const {
 
 Status Tracee::seize() const {
   if (request(PTRACE_SEIZE, tid_, nullptr, nullptr) != 0) return failed("attach", errno);
+  return interrupt();
+}
+
+Status Tracee::interrupt() const {
   if (request(PTRACE_INTERRUPT, tid_, nullptr, nullptr) != 0) return failed("interrupt", errno);
   return {};
 }

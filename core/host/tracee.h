@@ -36,6 +36,7 @@ class Tracee {
 
   // errno ESRCH: it has ended. EPERM: not permitted, or in the hands of another tracer.
   Status seize() const;
+  Status interrupt() const;  // makes it stop again
   // The next stop, at most `timeout_ms` away; errno ETIMEDOUT after that.
   Result<Stop> wait_stop(int timeout_ms) const;
   // Goes on; `signal` is delivered first unless 0.

@@ -30,7 +30,8 @@ ProcState state_of(const ProcessSnapshot& p) {
 
 class Walker {
  public:
-  Walker(const ProcFs& proc, Reading& out) : proc_(proc), out_(out) {}
+  Walker(const ProcFs& proc, Glance glance, Reading& out)
+      : proc_(proc), glance_(glance == Glance::yes), out_(out) {}
 
   Status run_alone(pid_t root) {
     CKPT_CHECK(check_children_files(root));
@@ -118,15 +119,20 @@ class Walker {
 
   Result<ProcessSnapshot> read_process(pid_t pid) const {
     const std::string dir = std::to_string(pid);
-    const auto status_text = proc_.read_record(dir + "/status");
-    if (status_text.has_error()) return trouble(status_text.error(), pid);
+    std::string status_text;
+    ProcStatus status;
+    if (!glance_) {
+      auto text = proc_.read_record(dir + "/status");
+      if (text.has_error()) return trouble(text.error(), pid);
+      status_text = std::move(*text);
+      CKPT_TRY(status, parse_status(status_text));
+    }
     CKPT_TRY(const ProcStat stat, stat_of(pid));
-    CKPT_TRY(const ProcStatus status, parse_status(status_text.value()));
     if (stat.state == 'X' || stat.state == 'x')
       return changed("process " + dir + " (" + stat.comm + ") ended");
     ProcessSnapshot p;
     take(stat, status, p);
-    CKPT_CHECK(read_threads(status, status_text.value(), p));
+    CKPT_CHECK(read_threads(status, status_text, p));
     p.state = state_of(p);
     p.exiting = p.state == ProcState::running && (stat.flags & kPfExiting) != 0;
     if (p.state == ProcState::zombie || p.state == ProcState::dead) p.exit_code = stat.exit_code;
@@ -150,6 +156,7 @@ class Walker {
     p.exit_signal = stat.exit_signal;
     p.start_time = stat.start_time;
     p.tty_nr = stat.tty_nr;
+    p.memory = stat.memory;
     p.tracer = status.tracer_pid;
     p.sig_ign = status.sig_ign;
     p.sig_cgt = status.sig_cgt;
@@ -190,7 +197,7 @@ class Walker {
     ThreadSnapshot t;
     t.tid = tid;
     ProcStatus status = leader;
-    if (tid != p.pid) {
+    if (tid != p.pid && !glance_) {
       const auto text = proc_.read_record(dir + "/status");
       if (text.has_error()) return vanished(text.error());
       CKPT_TRY(status, parse_status(text.value()));
@@ -213,6 +220,7 @@ class Walker {
   }
 
   const ProcFs& proc_;
+  const bool glance_;
   Reading& out_;
   std::unordered_map<pid_t, std::vector<pid_t>> born_to_;
   bool have_children_files_ = true;
@@ -273,10 +281,10 @@ Result<std::vector<ProcStat>> scan_everybody(const ProcFs& proc) {
   return out;
 }
 
-Status walk(const ProcFs& proc, pid_t root, bool alone, Reading& reading) {
-  if (alone) return Walker(proc, reading).run_alone(root);
+Status walk(const ProcFs& proc, pid_t root, bool alone, Glance glance, Reading& reading) {
+  if (alone) return Walker(proc, glance, reading).run_alone(root);
   CKPT_TRY(reading.everybody, scan_everybody(proc));
-  return Walker(proc, reading).run(root);
+  return Walker(proc, glance, reading).run(root);
 }
 
 }  // namespace ckpt::host
