@@ -9,6 +9,8 @@
 #include <cstring>
 #include <optional>
 
+#include "core/host/in_parts.h"
+
 namespace ckpt::host {
 
 namespace {
@@ -54,14 +56,17 @@ struct PageWriter::Batch : format::Job {
     std::uint64_t length, address;
     std::size_t pages;
   };
-  explicit Batch(const format::KeyedHash& h) : hash(h), bytes(kPagesOfBatch * kPageSize) {}
+  explicit Batch(const format::KeyedHash& h) : hash(h) {}
+  [[nodiscard]] std::span<std::byte> all() const {
+    return {bytes.get(), kPagesOfBatch * kPageSize};
+  }
   void clear() {
     pages.clear();
     pieces.clear();
     hashes.clear();
   }
   [[nodiscard]] std::span<const std::byte> page(std::size_t i) const {
-    return std::span(bytes).subspan(i * kPageSize, kPageSize);
+    return all().subspan(i * kPageSize, kPageSize);
   }
   void add(const Space& space, const Page& page) {
     const bool follows = !pages.empty() && pages.back().space == page.space &&
@@ -71,7 +76,7 @@ struct PageWriter::Batch : format::Job {
     pages.push_back(page);
   }
   void run() override {
-    auto rest = std::span(bytes);
+    auto rest = all();
     for (const Piece& piece : pieces) {
       status = read(piece, rest.first(piece.pages * kPageSize));
       if (status.has_error()) return;
@@ -91,7 +96,9 @@ struct PageWriter::Batch : format::Job {
   const format::KeyedHash& hash;
   std::vector<Page> pages;
   std::vector<Piece> pieces;
-  std::vector<std::byte> bytes;                        // of the pages
+  // Of the pages; not filled with zeros before.
+  const std::unique_ptr<std::byte[]> bytes =
+      std::make_unique_for_overwrite<std::byte[]>(kPagesOfBatch * kPageSize);
   std::vector<std::optional<format::Hash128>> hashes;  // likewise; null: zeros
   Status status;
 };
@@ -267,27 +274,28 @@ Result<std::vector<std::uint64_t>> PageWriter::frames_of_models() const {
 Status PageWriter::resolve_twins() {
   if (twins_.empty()) return {};
   CKPT_TRY(const auto before, frames_of_models());
-  std::array<std::uint64_t, kFramesAtOnce> mine{};
-  std::vector<bool> same;
-  for (const Run& run : twins_)
-    for (std::uint32_t done = 0; done < run.count;) {
-      const auto some = std::span(mine).first(std::min<std::size_t>(run.count - done, mine.size()));
-      CKPT_CHECK(spaces_[run.space].frames->shared_frames(run.address + done * kPageSize, some));
-      for (const std::uint64_t frame : some)
-        same.push_back(frame != 0 && frame == before[run.first + done++]);
+  std::vector<std::vector<std::uint64_t>> frames(twins_.size());
+  const auto look = [&](std::size_t begin, std::size_t end) -> Status {
+    for (std::size_t i = begin; i < end; ++i) {
+      frames[i].resize(twins_[i].count);
+      CKPT_CHECK(spaces_[twins_[i].space].frames->shared_frames(twins_[i].address, frames[i]));
     }
+    return {};
+  };
+  CKPT_CHECK(in_parts(twins_.size(), look));
   CKPT_TRY(const auto after, frames_of_models());
   std::vector<Page> others;
-  auto is_same = same.begin();
-  for (const Run& run : twins_)
+  for (std::size_t r = 0; r < twins_.size(); ++r) {
+    const Run& run = twins_[r];
     for (std::uint32_t i = 0; i < run.count; ++i) {
-      const std::uint64_t at = run.address + i * kPageSize;
+      const std::uint64_t at = run.address + i * kPageSize, frame = frames[r][i];
       const std::uint32_t model = run.first + i;
-      if (*is_same++ && before[model] == after[model])
+      if (frame != 0 && frame == before[model] && frame == after[model])
         append(repeats_, at, run.space, models_[model].content);
       else
         others.push_back({at, run.space, kNone});
     }
+  }
   for (const Page& page : others) CKPT_CHECK(read_page(page.space, page.address, kNone));
   return take_all();
 }
