@@ -23,6 +23,7 @@ namespace {
 constexpr int kRounds = 200;        // of looking and seizing
 constexpr int kStopTimeout = 5000;  // milliseconds
 constexpr std::int64_t kEintr = -EINTR;
+constexpr std::size_t kFewLiving = 32;  // threads
 
 // Calls that return EINTR when they are interrupted by a mere stop, though no signal was handled.
 // As -ERESTARTNOHAND the kernel makes them again, or returns EINTR if a handler runs.
@@ -355,6 +356,23 @@ void FrozenTree::kill() {
     if (p->state != ProcState::zombie) ::kill(p->pid, SIGKILL);
 }
 
+// In the order in which they were killed, more or less, until that many are met who live.
+std::size_t FrozenTree::reap(std::size_t living) {
+  const std::size_t before = threads_.size();
+  for (auto next = threads_.end(); next != threads_.begin() && living > 0;) {
+    const auto at = std::prev(next);
+    int status = 0;
+    const pid_t got = ::waitpid(at->first, &status, __WALL | WNOHANG);
+    if (got != 0 && (got < 0 || !WIFSTOPPED(status))) {
+      next = threads_.erase(at);
+    } else {
+      next = at;
+      --living;
+    }
+  }
+  return before - threads_.size();
+}
+
 // A traced thread stays a zombie until its tracer has waited for it, a leader until its threads are
 // gone. A namespace's init does not end before all members are reaped, which may be for somebody to
 // do who waits for us: when only such are left, there is but a moment's patience.
@@ -362,11 +380,7 @@ void FrozenTree::await_ends() {
   std::int64_t silence = 0;  // nanoseconds since somebody has ended
   constexpr std::int64_t kLongSilence = 50'000'000;
   while (!threads_.empty()) {
-    const std::size_t reaped = std::erase_if(threads_, [](const auto& entry) {
-      int status = 0;
-      const pid_t got = ::waitpid(entry.first, &status, __WALL | WNOHANG);
-      return got != 0 && (got < 0 || !WIFSTOPPED(status));
-    });
+    const std::size_t reaped = reap(silence == 0 ? kFewLiving : threads_.size());
     if (threads_.empty()) break;
     if (reaped > 0) silence = 0;
     if (silence > kLongSilence) {

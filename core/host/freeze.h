@@ -68,6 +68,7 @@ class FrozenTree {
   Result<bool> seize_new();
   Result<bool> seize(pid_t pid, pid_t tid, const std::string& comm);
   Status calm(pid_t root);
+  std::size_t reap(std::size_t living);
   Status wait(FrozenThread& thread, const std::string& comm);
 
   TreeSnapshot snapshot_;

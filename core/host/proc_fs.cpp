@@ -56,7 +56,8 @@ Result<std::string> ProcFs::read_record(const std::string& path) const {
 Result<std::string> ProcFs::read(const std::string& path, bool record) const {
   const Fd fd(open(full(path).c_str(), O_RDONLY | O_CLOEXEC));
   if (fd.get() < 0) return failed(full(path));
-  std::string text;
+  // Kept for the next one: most are read by the thousand, and are short.
+  static thread_local std::vector<char> text;
   std::size_t used = 0;
   for (;;) {
     if (text.size() - used < 2048) text.resize(text.size() + std::max<std::size_t>(4096, used));
@@ -68,8 +69,7 @@ Result<std::string> ProcFs::read(const std::string& path, bool record) const {
     if (n == 0 || (record && static_cast<std::size_t>(n) < room)) break;
     if (used > kMaxText) return cannot("cannot read " + full(path), "too long", {}, EFBIG);
   }
-  text.resize(used);
-  return text;
+  return std::string(text.data(), used);
 }
 
 Result<std::string> ProcFs::read_link(const std::string& path) const {

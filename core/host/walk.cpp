@@ -43,6 +43,7 @@ class Walker {
   // Generation by generation.
   Status run(pid_t root) {
     CKPT_CHECK(check_children_files(root));
+    for (const ProcStat& p : out_.everybody) parents_.insert(p.ppid);
     std::unordered_map<pid_t, ProcessSnapshot> found;
     std::unordered_set<pid_t> seen{root};
     for (std::vector<pid_t> generation{root}; !generation.empty();) {
@@ -132,7 +133,7 @@ class Walker {
       return changed("process " + dir + " (" + stat.comm + ") ended");
     ProcessSnapshot p;
     take(stat, status, p);
-    CKPT_CHECK(read_threads(status, status_text, p));
+    CKPT_CHECK(read_threads(stat, status, status_text, p));
     p.state = state_of(p);
     p.exiting = p.state == ProcState::running && (stat.flags & kPfExiting) != 0;
     if (p.state == ProcState::zombie || p.state == ProcState::dead) p.exit_code = stat.exit_code;
@@ -168,12 +169,16 @@ class Walker {
     p.seccomp = status.seccomp;
   }
 
-  Status read_threads(const ProcStatus& leader, const std::string& leader_text,
-                      ProcessSnapshot& p) const {
+  Status read_threads(const ProcStat& stat, const ProcStatus& leader,
+                      const std::string& leader_text, ProcessSnapshot& p) const {
     const std::string dir = std::to_string(p.pid) + "/task";
-    const auto tids = proc_.numbers(dir);
-    if (tids.has_error()) return trouble(tids.error(), p.pid);
-    for (const pid_t tid : tids.value()) {
+    std::vector<pid_t> tids{p.pid};
+    if (stat.num_threads != 1) {
+      auto listed = proc_.numbers(dir);
+      if (listed.has_error()) return trouble(listed.error(), p.pid);
+      tids = std::move(*listed);
+    }
+    for (const pid_t tid : tids) {
       CKPT_TRY(auto thread, read_thread(dir + "/" + std::to_string(tid), tid, leader, p));
       if (tid == p.pid) thread.status = leader_text;
       p.threads.push_back(std::move(thread));
@@ -209,7 +214,9 @@ class Walker {
     t.sig_blk = status.sig_blk;
     t.sig_pnd = status.sig_pnd;
     if (!p.umask) p.umask = status.umask;  // a dead leader has none
-    if (have_children_files_) {
+    if (glance_ && !parents_.contains(p.pid)) {
+      // Whoever it has nevertheless is found by the next look.
+    } else if (have_children_files_) {
       const auto text = proc_.read(dir + "/children");
       if (text.has_error()) return vanished(text.error());
       CKPT_TRY(t.children, parse_children(text.value()));
@@ -222,6 +229,7 @@ class Walker {
   const ProcFs& proc_;
   const bool glance_;
   Reading& out_;
+  std::unordered_set<pid_t> parents_;
   std::unordered_map<pid_t, std::vector<pid_t>> born_to_;
   bool have_children_files_ = true;
 };
