@@ -67,8 +67,8 @@ constexpr bool kSanitized = false;
 // task would get its mappings and page tables from its parent, only to throw them away.
 class SlimForks {
  public:
-  // And the addresses of the gifts.
-  SlimForks(std::uint64_t gifts, std::uint64_t gifts_size) {
+  // And where gifts go.
+  explicit SlimForks(std::span<const AddressRange> gifts) {
     if (kSanitized) return;
     const auto text = host::ProcFs("/proc").read("self/maps");
     const auto maps = text ? host::parse_smaps(*text) : text.error();
@@ -83,8 +83,11 @@ class SlimForks {
     for (const host::Mapping& m : *maps) {
       const bool own = m.ino == program->ino || m.start == data_end;
       if (m.ino == program->ino) data_end = m.end;
-      if (m.start - gifts < gifts_size) continue;
       if (own || m.shared || m.is_kernels() || holds(m, stack)) continue;
+      if (std::any_of(gifts.begin(), gifts.end(), [&](const AddressRange& g) {
+            return m.start < g.begin + g.size && g.begin < m.end;
+          }))
+        continue;
       add(m.start, std::min(m.end, thread - kThread));
       add(std::max(m.start, thread + kThread), m.end);
     }
@@ -115,7 +118,7 @@ class SlimForks {
 
 // The restorer, with its pidfd; all signals wait in it.
 long make_restorer(Shared& s, int* pidfd) {
-  const SlimForks slim(s.gifts_begin, s.gifts_size);
+  const SlimForks slim({s.gift_memory, s.nr_gift_memory});
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, &before);

@@ -28,11 +28,14 @@ struct Gift {
   Actor actor;
   std::uint64_t address = 0, offset = 0, bytes = 0;
 };
+struct AddressRange {
+  std::uint64_t begin = 0, size = 0;  // bytes
+};
 struct Gifts {
   std::span<const Gift> all;  // those of one actor stand together
   int file = -1;
-  // All addresses; the restorer unmaps them when it has made the last of its children.
-  std::uint64_t begin = 0, size = 0;
+  // Where they go; the restorer unmaps it when it has made the last of its children.
+  std::span<const AddressRange> memory;
 };
 
 struct HostOptions {

@@ -259,7 +259,8 @@ class Compiler {
     const std::size_t numbers = steps + padded(steps_.size() * sizeof(StepCell));
     const std::size_t fds = numbers + padded(numbers_.size() * sizeof(std::int32_t));
     const std::size_t gifts = fds + padded(image_.namespaces.size() * sizeof(std::int32_t));
-    const std::size_t bytes = gifts + padded(options_.gifts.all.size_bytes());
+    const std::size_t gift_memory = gifts + padded(options_.gifts.all.size_bytes());
+    const std::size_t bytes = gift_memory + padded(options_.gifts.memory.size_bytes());
     void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
       return cannot("cannot restore the processes", "no memory for the plan", {}, errno);
@@ -279,6 +280,11 @@ class Compiler {
     s->gifts = std::uninitialized_copy(options_.gifts.all.begin(), options_.gifts.all.end(),
                                        reinterpret_cast<Gift*>(base + gifts)) -
                options_.gifts.all.size();
+    s->gift_memory =
+        std::uninitialized_copy(options_.gifts.memory.begin(), options_.gifts.memory.end(),
+                                reinterpret_cast<AddressRange*>(base + gift_memory)) -
+        options_.gifts.memory.size();
+    s->nr_gift_memory = static_cast<std::uint32_t>(options_.gifts.memory.size());
     s->bytes = bytes;
     settle(*s);
     return s;
@@ -303,8 +309,6 @@ class Compiler {
     s.opens_root_ns = opens_root_ns_;
     s.keep_fds_from = static_cast<std::uint32_t>(options_.keep_fds_from);
     s.gifts_file = options_.gifts.file;
-    s.gifts_begin = options_.gifts.begin;
-    s.gifts_size = options_.gifts.size;
     for (const ActorCell& a : actors_) {
       if (a.exit_signal != 0 && a.exit_signal != SIGCHLD)
         s.exit_signals |= std::uint64_t{1} << (a.exit_signal - 1);

@@ -204,8 +204,9 @@ CKPT_RAW void reap_all(Shared& s, std::int32_t root) {
 CKPT_RAW void restorer(Shared& s) {
   if (!start(s) || !act(s, kRestorer)) undo(s);
   // Whoever shares pages with it would not be their only owner.
-  if (s.gifts_size > 0)
-    call(SYS_munmap, static_cast<long>(s.gifts_begin), static_cast<long>(s.gifts_size));
+  for (std::uint32_t i = 0; i < s.nr_gift_memory; ++i)
+    call(SYS_munmap, static_cast<long>(s.gift_memory[i].begin),
+         static_cast<long>(s.gift_memory[i].size));
   if (!await_arrivals(s)) undo(s);
   say(s, kPlaced);
   for (;;) {

@@ -68,8 +68,9 @@ struct Shared {
   std::int32_t* numbers = nullptr;
   std::int32_t* ns_fds = nullptr;  // by namespace; -1: not known. Written by the inits
   Gift* gifts = nullptr;
+  AddressRange* gift_memory = nullptr;
   std::size_t bytes = 0;  // of all of it
-  std::uint32_t nr_actors = 0, nr_steps = 0;
+  std::uint32_t nr_actors = 0, nr_steps = 0, nr_gift_memory = 0;
   std::uint32_t expected = 0;                       // how many are to arrive
   std::uint32_t root = 0;                           // the actor that is the root task
   bool own_init = false;                            // the restorer is the init of the new namespace
@@ -85,7 +86,6 @@ struct Shared {
   int supervisors_socket = -1;
   std::uint32_t keep_fds_from = 0;
   int gifts_file = -1;
-  std::uint64_t gifts_begin = 0, gifts_size = 0;  // their addresses
   Become become = nullptr;
   const void* context = nullptr;
 

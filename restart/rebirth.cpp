@@ -298,7 +298,7 @@ void Rebirth::Impl::map_arena() {
 }
 
 Gifts Rebirth::gifts() const noexcept {
-  return {impl_->arena.gifts(), impl_->pages_fd, impl_->arena.begin(), impl_->arena.size()};
+  return {impl_->arena.gifts(), impl_->pages_fd, impl_->arena.memory()};
 }
 
 std::size_t Rebirth::tasks() const noexcept {

@@ -42,6 +42,12 @@ bool may_be_shared(const format::ImageVma& v) {
          (v.vma.vm_flags & format::kVmaGrowsDown) == 0;
 }
 
+// Not below our stack, which may grow.
+bool may_be_in_place(std::uint64_t end) {
+  constexpr std::uint64_t kRoom = 1ULL << 30;
+  return end + kRoom < reinterpret_cast<std::uint64_t>(__builtin_frame_address(0));
+}
+
 }  // namespace
 
 class Arena::Planner {
@@ -132,14 +138,14 @@ class Arena::Planner {
       if (!areas.empty() && v->vma.vm_start <= areas.back().end)
         areas.back().end = std::max<std::uint64_t>(areas.back().end, v->vma.vm_end);
       else
-        areas.push_back({v->vma.vm_start, v->vma.vm_end, 0, v});
+        areas.push_back({v->vma.vm_start, v->vma.vm_end, 0, 0, v});
     for (Area& area : areas) {
       const std::uint64_t size = area.end - area.begin;
-      area.at = out_.size_;
+      area.offset = out_.size_;
       // Congruent, and the arena begins at a multiple of it.
-      if (size >= kTable) area.at += (area.begin - area.at) % kTable;
-      if (area.at + size > kMostAddresses) continue;
-      out_.size_ = area.at + size;
+      if (size >= kTable) area.offset += (area.begin - area.offset) % kTable;
+      if (area.offset + size > kMostAddresses) continue;
+      out_.size_ = area.offset + size;
       out_.areas_.push_back(area);
     }
   }
@@ -152,7 +158,7 @@ class Arena::Planner {
                              out_.areas_.end(), [&](const Area& a) { return a.end <= begin; });
     if (after == out_.areas_.end() || after->begin > begin) return;
     Share& share = out_.shares_[m.leader];
-    share.moves.push_back({begin, end, after->at + (begin - after->begin),
+    share.moves.push_back({begin, end, after->offset + (begin - after->begin),
                            static_cast<std::size_t>(after - out_.areas_.begin())});
     share.same.insert(share.same.end(), same.begin(), same.end());
     const Extents stale = outside(within(held, begin, end), m.own);
@@ -163,7 +169,7 @@ class Arena::Planner {
     for (std::size_t i = first; i < out_.areas_.size(); ++i) {
       const Area& a = out_.areas_[i];
       for (const Extent& e : within(brought, a.begin, a.end))
-        out_.gifts_.push_back({actor, a.at + (e.begin - a.begin), e.offset, e.end - e.begin});
+        out_.gifts_.push_back({actor, a.offset + (e.begin - a.begin), e.offset, e.end - e.begin});
     }
   }
 
@@ -180,6 +186,10 @@ bool Arena::Share::moves_to(std::uint64_t begin) const {
   const auto at = std::upper_bound(moves.begin(), moves.end(), begin,
                                    [](std::uint64_t b, const Move& m) { return b < m.end; });
   return at != moves.end() && at->begin <= begin;
+}
+
+bool Arena::Share::is_in_place() const {
+  return std::all_of(moves.begin(), moves.end(), [](const Move& m) { return m.is_in_place(); });
 }
 
 // What touches in an area touches in the image, too.
@@ -214,39 +224,54 @@ Arena::Arena(Arena&& other) noexcept {
 Arena& Arena::operator=(Arena&& other) noexcept {
   std::swap(begin_, other.begin_);
   std::swap(size_, other.size_);
-  std::swap(mapped_, other.mapped_);
   std::swap(areas_, other.areas_);
   std::swap(shares_, other.shares_);
   std::swap(gifts_, other.gifts_);
+  std::swap(memory_, other.memory_);
   return *this;
 }
 
 Arena::~Arena() {
-  if (mapped_) ::munmap(reinterpret_cast<void*>(begin_), size_);
+  for (const AddressRange& m : memory_) ::munmap(reinterpret_cast<void*>(m.begin), m.size);
+}
+
+Status Arena::map(Area& area, OpenedFiles& files) {
+  int flags = MAP_PRIVATE | MAP_FIXED_NOREPLACE, fd = -1;
+  std::uint64_t offset = 0;
+  if (area.like->vma.vm_flags & format::kVmaNoReserve) flags |= MAP_NORESERVE;
+  if (area.like->vma.vma_type == format::kVmaAnon) {
+    flags |= MAP_ANONYMOUS;
+  } else {
+    CKPT_TRY(fd, files.mapped(*area.like));
+    offset = area.like->vma.vm_pgoff;  // the area begins where this mapping does
+  }
+  const auto map_at = [&](std::uint64_t at) {
+    void* const wanted = reinterpret_cast<void*>(at);
+    void* const got = ::mmap(wanted, area.end - area.begin, PROT_READ | PROT_WRITE, flags, fd,
+                             static_cast<off_t>(offset));
+    if (got != wanted) return false;
+    area.at = at;
+    memory_.push_back({at, area.end - area.begin});
+    return true;
+  };
+  if ((may_be_in_place(area.end) && map_at(area.begin)) || map_at(begin_ + area.offset)) return {};
+  return cannot("cannot share memory between processes", std::strerror(errno), {}, errno);
+}
+
+// From an address of the arena, from 0 on.
+void Arena::place(std::uint64_t& address) const {
+  const auto after = std::partition_point(
+      areas_.begin(), areas_.end(), [&](const Area& area) { return area.offset <= address; });
+  const Area& area = *std::prev(after);
+  address = area.at + (address - area.offset);
 }
 
 Status Arena::map(std::uint64_t begin, OpenedFiles& files) {
   begin_ = begin;
-  mapped_ = true;
-  for (Area& area : areas_) {
-    area.at += begin;
-    int flags = MAP_PRIVATE | MAP_FIXED_NOREPLACE, fd = -1;
-    std::uint64_t offset = 0;
-    if (area.like->vma.vm_flags & format::kVmaNoReserve) flags |= MAP_NORESERVE;
-    if (area.like->vma.vma_type == format::kVmaAnon) {
-      flags |= MAP_ANONYMOUS;
-    } else {
-      CKPT_TRY(fd, files.mapped(*area.like));
-      offset = area.like->vma.vm_pgoff;  // the area begins where this mapping does
-    }
-    void* const at = ::mmap(reinterpret_cast<void*>(area.at), area.end - area.begin,
-                            PROT_READ | PROT_WRITE, flags, fd, static_cast<off_t>(offset));
-    if (at != reinterpret_cast<void*>(area.at))
-      return cannot("cannot share memory between processes", std::strerror(errno), {}, errno);
-  }
+  for (Area& area : areas_) CKPT_CHECK(map(area, files));
   for (auto& [leader, share] : shares_)
-    for (Move& move : share.moves) move.from += begin;
-  for (Gift& gift : gifts_) gift.address += begin;
+    for (Move& move : share.moves) place(move.from);
+  for (Gift& gift : gifts_) place(gift.address);
   return {};
 }
 

@@ -1,12 +1,13 @@
 // Private memory that processes of an image are to share copy-on-write. Internal to rebirth.
 //
 // Which pages that are is told by the image's pages: the same contents at the same address of the
-// same kind of mapping. Pages that had one frame at the dump are among them. Addresses of the image
-// are taken in the tasks of a restore, so these bring what they pass on to their children
-// (heritage.h) elsewhere: the arena is a range of addresses that is free in all of them, with an
-// *area* for each address range in which processes share something, as large as the largest of
-// their mappings there. A process moves its part of an area to its place by mremap(2), as one
-// mapping where mappings of a kind touch, and writes or drops there what differs from the area.
+// same kind of mapping. Pages that had one frame at the dump are among them. Tasks bring what they
+// pass on to their children (heritage.h) to *areas*: one for each address range in which processes
+// share something, as large as the largest of their mappings there. An area is where the image has
+// it, if nothing of ours is there, nor an area of another kind. Else it is in the arena, a range of
+// addresses that is free in all tasks, and a process moves its part of it to its place by mremap(2),
+// as one mapping where mappings of a kind touch. What differs from the area a process writes or
+// drops at its place.
 //
 // Mappings that grow downwards are left out: stacks, of which few pages stay the same in two
 // processes.
@@ -25,17 +26,21 @@ class PageStore;
 
 class Arena {
  public:
-  // A mapping, or several that touch, that a process gets by mremap(2) from `from` in an area.
+  // A mapping, or several that touch, that a process has from an area: at `from` there, which may be
+  // its place.
   struct Move {
     std::uint64_t begin = 0, end = 0, from = 0;
     std::size_t area = 0;
+    [[nodiscard]] bool is_in_place() const { return from == begin; }
   };
   struct Share {
     std::vector<Move> moves;  // ascending
     Extents same;             // within them, the pages that are as they are to be
     Extents stale;            // and those that are to be as if never written
-    // Is the mapping that begins here moved?
+    // Is the mapping that begins here from an area?
     [[nodiscard]] bool moves_to(std::uint64_t begin) const;
+    // Is all of it in place?
+    [[nodiscard]] bool is_in_place() const;
     void join_moves();
   };
 
@@ -46,30 +51,35 @@ class Arena {
   Arena& operator=(Arena&& other) noexcept;
   ~Arena();
 
-  // Bytes of address space; 0: nothing is shared.
+  // Bytes of address space for all areas; 0: nothing is shared.
   [[nodiscard]] std::uint64_t size() const { return size_; }
   [[nodiscard]] std::uint64_t begin() const { return begin_; }
   [[nodiscard]] std::uint64_t end() const { return begin_ + size_; }
   static constexpr std::uint64_t kAlignment = 2ULL << 20;
-  // At `begin`, a multiple of it, where nothing may be. Error (kind cannot): no such
-  // memory, or a file that is not what it was.
+  // What cannot be in place at `begin`, a multiple of it, where nothing may be. By the thread that
+  // makes the tasks. Error (kind cannot): no such memory, or a file that is not what it was.
   Status map(std::uint64_t begin, OpenedFiles& files);
   // The part of the process with this leader; null: none.
   [[nodiscard]] const Share* share(std::size_t leader) const;
   [[nodiscard]] std::span<const Gift> gifts() const { return gifts_; }
+  [[nodiscard]] std::span<const AddressRange> memory() const { return memory_; }  // mapped
 
  private:
   struct Area {
-    std::uint64_t begin = 0, end = 0, at = 0;  // addresses of the image; place in the arena
+    // Addresses of the image; of the arena, from 0 on; where it is mapped.
+    std::uint64_t begin = 0, end = 0, offset = 0, at = 0;
     const format::ImageVma* like = nullptr;
   };
   class Planner;
 
+  Status map(Area& area, OpenedFiles& files);
+  void place(std::uint64_t& address) const;
+
   std::uint64_t begin_ = 0, size_ = 0;
-  bool mapped_ = false;
   std::vector<Area> areas_;
   std::map<std::size_t, Share> shares_;  // by leader
   std::vector<Gift> gifts_;              // by actor
+  std::vector<AddressRange> memory_;
 };
 
 }  // namespace ckpt::restart

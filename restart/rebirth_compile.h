@@ -107,7 +107,7 @@ class ProcessCompiler {
                                      int err = 0) const;
   // rebirth_memory.cpp
   void leave_old_memory();
-  void take_share();
+  void take_share(bool moves);
   Status mappings();
   Status map(const format::ImageVma& v, bool filled);
   void advise(const format::ImageVma& v, bool filled);

@@ -23,31 +23,41 @@ bool anonymous(const format::Vma& v) {
 
 }  // namespace
 
-// Nothing of ours is left but the region; the vdso is where the image has it.
+// Nothing of ours is left but the region, and the areas or what is in place of them; the vdso is
+// where the image has it.
 void ProcessCompiler::leave_old_memory() {
-  const std::uint64_t begin = c_.region.begin(),
-                      end = begin + c_.region.size() + (share_ ? c_.arena.size() : 0);
   if (__rseq_size > 0) {
     const auto area = reinterpret_cast<std::uint64_t>(__builtin_thread_pointer()) +
                       static_cast<std::uint64_t>(__rseq_offset);
     constexpr std::uint64_t kSignature = 0x53053053;  // glibc's
     p_.call("unregister rseq", SYS_rseq, {area, 32, RSEQ_FLAG_UNREGISTER, kSignature});
   }
-  p_.call("unmap", SYS_munmap, {0, begin});
-  p_.call("unmap", SYS_munmap, {end, host::kTaskSize - end});
-  if (share_) take_share();
+  const bool moves = share_ && !share_->is_in_place();
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> kept{
+      {c_.region.begin(), c_.region.begin() + c_.region.size() + (moves ? c_.arena.size() : 0)}};
+  if (share_)
+    for (const Arena::Move& m : share_->moves)
+      if (m.is_in_place()) kept.emplace_back(m.begin, m.end);
+  std::sort(kept.begin(), kept.end());
+  kept.emplace_back(host::kTaskSize, 0);
+  for (std::uint64_t at = 0; const auto& [begin, end] : kept) {
+    if (at < begin) p_.call("unmap", SYS_munmap, {at, begin - at});
+    at = end;
+  }
+  if (share_) take_share(moves);
   const std::uint64_t vvar = mm_.mm.vdso - c_.image.process.platform.vvar_size;
   p_.call("map the vdso", SYS_arch_prctl, {ARCH_MAP_VDSO_64, vvar}, host::kStubMust, vvar);
 }
 
 // Each move is of one mapping: mremap(2) takes no range of several.
-void ProcessCompiler::take_share() {
+void ProcessCompiler::take_share(bool moves) {
   for (const Arena::Move& m : share_->moves) {
     const std::uint64_t size = m.end - m.begin;
-    p_.call("move", SYS_mremap, {m.from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, m.begin},
-            host::kStubMust, m.begin);
+    if (!m.is_in_place())
+      p_.call("move", SYS_mremap, {m.from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, m.begin},
+              host::kStubMust, m.begin);
   }
-  p_.call("unmap", SYS_munmap, {c_.arena.begin(), c_.arena.size()});
+  if (moves) p_.call("unmap", SYS_munmap, {c_.arena.begin(), c_.arena.size()});
   for (const Extent& e : share_->stale)
     p_.call("drop pages", SYS_madvise, {e.begin, e.end - e.begin, MADV_DONTNEED}, host::kStubMust,
             e.begin);
