@@ -1,5 +1,6 @@
 // ckpt restore: plans, rehearses, and brings the processes back if the image holds what that takes.
 #include <algorithm>
+#include <deque>
 #include <optional>
 
 #include "cli/commands.h"
@@ -56,6 +57,13 @@ void print_conflicts(Console& console, const std::vector<Conflict>& conflicts) {
                 {"file", "Files that cannot be reopened as they were:"}};
   for (const auto& k : kKinds)
     list(console.out, console.style, k.heading, lines_of(conflicts, k.kind));
+}
+
+// Lives as long as the process, and is not taken apart then: of a large image that takes a while.
+template <class T>
+T& for_ever(T object) {
+  static std::deque<T>& all = *new std::deque<T>;
+  return all.emplace_back(std::move(object));
 }
 
 // The plan is rehearsed, too, whatever is in the way.
@@ -120,7 +128,7 @@ Result<int> restore(Console& console, const Arguments& a, LoadedImage& loaded,
   options.eager_files = a.has("eager-files");
   std::optional<Touch> touch;
   if (a.has("touch")) touch.emplace(loaded.image).join(options);
-  const auto rehearsal = rehearse(console, loaded, std::move(options));
+  const auto& rehearsal = for_ever(rehearse(console, loaded, std::move(options)));
   if (rehearsal.has_error()) return in_image(rehearsal.error(), loaded.name);
   console.note("rehearsed: " + count_of(rehearsal->restored.tree.size(), "task") + " in " +
                count_of(rehearsal->steps, "step") + ", " +
@@ -159,7 +167,8 @@ Result<int> run_restore(Console& console, const Arguments& a) {
   if (may_be_real) {
     CKPT_TRY(pages, restart::PageStore::create());
   }
-  CKPT_TRY(LoadedImage loaded, load_image(console, a.operands[0], pages.get()));
+  CKPT_TRY(LoadedImage read, load_image(console, a.operands[0], pages.get()));
+  LoadedImage& loaded = for_ever(std::move(read));
   const bool real = may_be_real && loaded.image.has_memory();
   if (a.has("detach") && !real)
     return cannot("cannot detach", "the image holds no memory: nothing of it will run",

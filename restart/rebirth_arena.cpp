@@ -260,8 +260,8 @@ Status Arena::map(Area& area, OpenedFiles& files) {
 
 // From an address of the arena, from 0 on.
 void Arena::place(std::uint64_t& address) const {
-  const auto after = std::partition_point(
-      areas_.begin(), areas_.end(), [&](const Area& area) { return area.offset <= address; });
+  const auto after = std::partition_point(areas_.begin(), areas_.end(),
+                                          [&](const Area& area) { return area.offset <= address; });
   const Area& area = *std::prev(after);
   address = area.at + (address - area.offset);
 }

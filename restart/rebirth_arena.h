@@ -5,9 +5,9 @@
 // pass on to their children (heritage.h) to *areas*: one for each address range in which processes
 // share something, as large as the largest of their mappings there. An area is where the image has
 // it, if nothing of ours is there, nor an area of another kind. Else it is in the arena, a range of
-// addresses that is free in all tasks, and a process moves its part of it to its place by mremap(2),
-// as one mapping where mappings of a kind touch. What differs from the area a process writes or
-// drops at its place.
+// addresses that is free in all tasks, and a process moves its part of it to its place by
+// mremap(2), as one mapping where mappings of a kind touch. What differs from the area a process
+// writes or drops at its place.
 //
 // Mappings that grow downwards are left out: stacks, of which few pages stay the same in two
 // processes.
@@ -26,8 +26,8 @@ class PageStore;
 
 class Arena {
  public:
-  // A mapping, or several that touch, that a process has from an area: at `from` there, which may be
-  // its place.
+  // A mapping, or several that touch, that a process has from an area: at `from` there, which may
+  // be its place.
   struct Move {
     std::uint64_t begin = 0, end = 0, from = 0;
     std::size_t area = 0;

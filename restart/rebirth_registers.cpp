@@ -5,7 +5,7 @@
 // with several returns directly; the region is removed from it afterwards (Rebirth::finish()). One
 // that is stopped stays at the gate, and is moved from there (Rebirth::settle()).
 #include <cpuid.h>
-#include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include <csignal>
@@ -109,7 +109,6 @@ std::uint64_t ProcessCompiler::signal_frame(std::size_t task, const user_regs_st
   return SharedRegion::address(f);
 }
 
-// Before any descriptor is placed: /proc/self/mem opens as descriptor 0.
 Status ProcessCompiler::leave_through_slack(std::size_t task) {
   const host::Slack slack = host::find_slack(c_.image.process.vdso);
   const host::StubImage image{mm_.mm.vdso + slack.begin};
@@ -122,11 +121,11 @@ Status ProcessCompiler::leave_through_slack(std::size_t task) {
   const auto bytes =
       host::make_stub(host::stub_context(registers_of(t.cpu), false), entries, t.signal.blocked);
   if (bytes.size() > slack.size()) return cannot_restore("the vdso has no room that is unused");
-  const char path[] = "/proc/self/mem";
-  p_.call("open its memory", SYS_open, {c_.region.put(path, sizeof path), O_RDWR});
-  p_.call("write to its vdso", SYS_pwrite64,
-          {0, c_.region.put(bytes.data(), bytes.size()), bytes.size(), image.base});
-  p_.call("close its memory", SYS_close, {0});
+  const std::uint64_t size = c_.image.process.vdso.size();
+  p_.call("make its vdso writable", SYS_mprotect, {mm_.mm.vdso, size, PROT_READ | PROT_WRITE});
+  p_.call("write to its vdso", host::kStubCopy,
+          {image.base, c_.region.put(bytes.data(), bytes.size()), bytes.size()}, 0);
+  p_.call("protect its vdso", SYS_mprotect, {mm_.mm.vdso, size, PROT_READ | PROT_EXEC});
   return {};
 }
 

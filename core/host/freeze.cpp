@@ -89,8 +89,8 @@ bool waits_in_exit(const Tracee& tracee) {
   return !stat || stat->state == 'Z' || (stat->state == 'S' && (stat->flags & kPfExiting) != 0);
 }
 
-// It was in one of the four calls that are restarted by restart_syscall(2), and had been interrupted
-// before: its registers say nothing of which one it is.
+// It was in one of the four calls that are restarted by restart_syscall(2), and had been
+// interrupted before: its registers say nothing of which one it is.
 bool hides_call(const user_regs_struct& regs) {
   return regs.orig_rax == SYS_restart_syscall &&
          static_cast<std::int64_t>(regs.rax) == kErestartBlock;

@@ -19,9 +19,9 @@ namespace ckpt::host {
 
 struct FrozenThread {
   Tracee tracee;
-  bool group_stopped = false;  // job control had stopped it before us
-  user_regs_struct regs{};     // with a system call that we interrupted made restartable
-  bool regs_readable = true;   // false: a 32-bit task
+  bool group_stopped = false;           // job control had stopped it before us
+  user_regs_struct regs{};              // with a system call that we interrupted made restartable
+  bool regs_readable = true;            // false: a 32-bit task
   std::optional<std::uint64_t> mask{};  // of signals, once it was asked for
   // The thread had been in a call that the kernel restarts by restart_syscall(2), which hides its
   // number: what it was, as far as can be told; else 0.

@@ -139,8 +139,8 @@ class StateAsker {
     p.back().a[3] = 8;  // bytes of a set of signals
     p.push_back(repeated(SYS_getrlimit, format::kRlimits, 0, 1,
                          at + offsetof(ProcessResults, limits), sizeof(format::Rlimit)));
-    p.push_back(repeated(SYS_getitimer, 3, 0, 1, at + offsetof(ProcessResults, timers),
-                         sizeof(Interval)));
+    p.push_back(
+        repeated(SYS_getitimer, 3, 0, 1, at + offsetof(ProcessResults, timers), sizeof(Interval)));
     p.push_back(
         call(SYS_prctl, {PR_GET_CHILD_SUBREAPER, at + offsetof(ProcessResults, subreaper)}));
     p.push_back(call(SYS_prctl, {PR_GET_DUMPABLE}));
@@ -253,8 +253,8 @@ Status remove_mapping(pid_t pid, std::uint64_t begin, std::uint64_t size) {
                 ETIMEDOUT);
 }
 
-// Many at a time: while one makes its calls, others are told theirs. Who has begun comes to its end,
-// whatever fails elsewhere.
+// Many at a time: while one makes its calls, others are told theirs. Who has begun comes to its
+// end, whatever fails elsewhere.
 Status gather_inside(std::span<ProcessState> processes) {
   for (ProcessState& s : processes) {
     std::vector<FrozenThread*> threads;

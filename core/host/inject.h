@@ -9,8 +9,8 @@
 // the process neither handles nor waits for, so that without ckpt it is nothing) and finishes by
 // setting mask and registers itself, which leaves the interrupted system call as it was.
 //
-// After the end, or a failure of ours, the slack is zero again. What a killed ckpt has left there is
-// overwritten only if no thread can be in it or return to it.
+// After the end, or a failure of ours, the slack is zero again. What a killed ckpt has left there
+// is overwritten only if no thread can be in it or return to it.
 #pragma once
 
 #include <functional>
@@ -99,7 +99,8 @@ class Injector {
   static PhaseHook phase_hook;
 
  private:
-  Injector(const ProcessMemory& memory, const InjectionSite& site) : memory_(&memory), site_(site) {}
+  Injector(const ProcessMemory& memory, const InjectionSite& site)
+      : memory_(&memory), site_(site) {}
   Status find_notify_signal(const ProcessSnapshot& process);
   Status check_slack(const ProcessSnapshot& process, const std::vector<FrozenThread*>& threads);
   Status check_stack(const ProcessSnapshot& process, const FrozenThread& thread) const;

@@ -109,9 +109,9 @@ bool status_line(std::string_view key, std::string_view raw, ProcStatus& s) {
 }
 
 std::uint64_t* field_of(MemoryBounds& m, int field) {
-  constexpr std::uint64_t MemoryBounds::* kFrom26[] = {
+  constexpr std::uint64_t MemoryBounds::*kFrom26[] = {
       &MemoryBounds::start_code, &MemoryBounds::end_code, &MemoryBounds::start_stack};
-  constexpr std::uint64_t MemoryBounds::* kFrom45[] = {
+  constexpr std::uint64_t MemoryBounds::*kFrom45[] = {
       &MemoryBounds::start_data, &MemoryBounds::end_data, &MemoryBounds::start_brk,
       &MemoryBounds::arg_start,  &MemoryBounds::arg_end,  &MemoryBounds::env_start,
       &MemoryBounds::env_end};

@@ -60,8 +60,8 @@ Result<std::vector<ProcessState>> gather_outside(FrozenTree& tree);
 Result<ProcessState> gather_outside(const ProcessSnapshot& process, FrozenTree& tree);
 // The part of it that asks as their tracer.
 Status gather_traced(ProcessState& process);
-// errno EAGAIN: see Injector::prepare(). The last thread of each that was asked is left where it has
-// told us: until put_back() it must not be let go, though it may be killed.
+// errno EAGAIN: see Injector::prepare(). The last thread of each that was asked is left where it
+// has told us: until put_back() it must not be let go, though it may be killed.
 Status gather_inside(std::span<ProcessState> processes);
 // All threads are where they were again. Errors of one do not keep others from it.
 Status put_back(std::span<ProcessState> processes);

@@ -38,8 +38,8 @@ Result<std::vector<ProcStat>> scan_everybody(const ProcFs& proc);
 
 // Fills reading.processes with the bones: ids, states, threads, children. An Error with errno
 // EBUSY: the tree changed under the reader. `alone`: of the root only, and of nobody else. A glance
-// leaves out what status(5) alone tells: numbers in other namespaces, users, signals, and of threads
-// but the leader the state.
+// leaves out what status(5) alone tells: numbers in other namespaces, users, signals, and of
+// threads but the leader the state.
 enum class Glance : bool { no, yes };
 Status walk(const ProcFs& proc, pid_t root, bool alone, Glance glance, Reading& reading);
 // Removes ckpt (pid `self`, 0: unknown), which is not the root, and what serves it.
@@ -54,8 +54,8 @@ bool is_changed(const Error& error);
 // What differs in structure, in words; empty: nothing.
 std::string difference(const Reading& before, const Reading& after);
 
-// Numbers the open file descriptions, tables, fs and memories of the reading in `out`, which has its
-// processes already. False: kcmp could not tell, so it was guessed. Errors: changed().
+// Numbers the open file descriptions, tables, fs and memories of the reading in `out`, which has
+// its processes already. False: kcmp could not tell, so it was guessed. Errors: changed().
 Result<bool> find_sharing(const Reading& reading, const Kcmp& kcmp, TreeSnapshot& out);
 
 // The namespaces of all processes, with their parents; fills in those of zombies in `out`.

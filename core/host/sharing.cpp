@@ -124,7 +124,7 @@ class Sharing {
 
   // Compares those processes of which `look` gives the same.
   template <class Look>
-  Result<bool> ask_for_each(int type, std::uint32_t ProcessSnapshot::* group, const Look& look) {
+  Result<bool> ask_for_each(int type, std::uint32_t ProcessSnapshot::*group, const Look& look) {
     std::map<std::invoke_result_t<Look, const ProcessSnapshot&>, Classes> candidates;
     std::uint32_t next = 0;
     for (auto& p : out_.processes) {
@@ -133,8 +133,8 @@ class Sharing {
         p.*group = next++;
         continue;
       }
-      const int error = candidates.try_emplace(look(p), kcmp_, type)
-                            .first->second.find(tid, 0, next, p.*group);
+      const int error =
+          candidates.try_emplace(look(p), kcmp_, type).first->second.find(tid, 0, next, p.*group);
       if (vanished(error)) return changed(name_of(p) + " ended");
       if (error < 0) return false;
     }

@@ -60,10 +60,10 @@ struct ThreadSnapshot {
   pid_t tid = 0;
   std::vector<pid_t> ns_tids;  // from the level of /proc's namespace to the task's own
   std::string comm;
-  char state = 0;                        // the kernel's letter
-  std::string status;                    // the text of its /proc/PID/status
+  char state = 0;                                 // the kernel's letter
+  std::string status;                             // the text of its /proc/PID/status
   std::optional<std::uint64_t> sig_blk, sig_pnd;  // bit n-1: signal n
-  std::vector<pid_t> children;           // of this very thread, in the kernel's order
+  std::vector<pid_t> children;                    // of this very thread, in the kernel's order
   // pid_for_children: inode, 0 if unknown or if the namespace has no init yet.
   std::uint64_t child_ns = 0;
   bool child_ns_empty = false;  // made by unshare(2) or clone(2), nobody was born in it yet

@@ -37,16 +37,17 @@ enum StubOp : std::int32_t {
   kStubWait = -4,       // sleeps (futex) while *(u32*)a[0] is a[1]
   kStubJump = -5,       // goes on at the entry at a[0]
   kStubAdd = -6,        // adds a[1] to *(u32*)a[0], atomically
+  kStubCopy = -7,       // copies a[2] bytes to a[0] from a[1]
 };
 
 enum StubFlag : std::uint32_t {
-  kStubMust = 1,    // a failure is written to the report, and the process exits with 125
-  kStubChild = 2,   // clone3: the child goes on at the entry at a[5]
-  kStubResult = 4,  // the result replaces a[5]
-  kStubKeep = 8,    // the result goes to r13
-  kStubSkip = 16,   // a failure skips the next entry
-  kStubRepeat = 32,  // a[5] times, which counts down; a[0] grows by 1, a[1] and a[2] by the lower and
-                     // the upper half of a[4]; until a call fails
+  kStubMust = 1,     // a failure is written to the report, and the process exits with 125
+  kStubChild = 2,    // clone3: the child goes on at the entry at a[5]
+  kStubResult = 4,   // the result replaces a[5]
+  kStubKeep = 8,     // the result goes to r13
+  kStubSkip = 16,    // a failure skips the next entry
+  kStubRepeat = 32,  // a[5] times, which counts down; a[0] grows by 1, a[1] and a[2] by the lower
+                     // and the upper half of a[4]; until a call fails
 };
 
 struct StubReport {

@@ -77,6 +77,13 @@ special:
 	jz wait_here
 	inc %eax
 	jz jump_here
+	inc %eax
+	jz add_here
+	mov %rdx, %rsi
+	mov 24(%r12), %rcx
+	rep movsb
+	jmp advance
+add_here:
 	lock addl %edx, (%rdi)
 	jmp advance
 store_here:
