@@ -27,6 +27,8 @@ namespace ckpt::restart {
 struct Gift {
   Actor actor;
   std::uint64_t address = 0, offset = 0, bytes = 0;
+  // Instead: the protection (mprotect(2)) that this memory gets, once the contents are there.
+  std::int32_t protection = -1;
 };
 struct AddressRange {
   std::uint64_t begin = 0, size = 0;  // bytes

@@ -63,6 +63,12 @@ CKPT_RAW long bring_gifts(Shared& s, ActorCell& me) {
   constexpr std::uint64_t kMostAtOnce = 16 << 20;  // bytes
   for (; me.nr_gifts > 0; ++me.first_gift, --me.nr_gifts) {
     Gift gift = s.gifts[me.first_gift];
+    if (gift.protection >= 0) {
+      const long result = call(SYS_mprotect, static_cast<long>(gift.address),
+                               static_cast<long>(gift.bytes), gift.protection);
+      if (result < 0) return result;
+      continue;
+    }
     while (gift.bytes > 0) {
       if (load(s.failed)) return -ECANCELED;
       const long n = call(SYS_pread64, s.gifts_file, static_cast<long>(gift.address),

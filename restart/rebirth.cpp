@@ -289,7 +289,7 @@ Error Rebirth::error(std::size_t task) const {
 
 // Without it each process gets its memory for itself.
 void Rebirth::Impl::map_arena() {
-  if (arena.size() == 0) return;
+  if (arena.empty()) return;
   const Status mapped = arena.map(region.begin() + region.size(), files);
   if (!mapped.has_error()) return;
   files.note("memory that processes shared copy-on-write is each one's own now: " +

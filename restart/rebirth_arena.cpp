@@ -35,7 +35,15 @@ struct Mapped {
   std::size_t leader = 0;
   const format::ImageVma* vma = nullptr;
   Extents own;
+  bool has_zeros = false;  // pages that are zero where the file's are not
 };
+using Sharers = std::vector<std::pair<const Mapped*, Extents>>;  // with what is the same
+
+std::uint64_t bytes_of(const Extents& extents) {
+  std::uint64_t bytes = 0;
+  for (const Extent& e : extents) bytes += e.end - e.begin;
+  return bytes;
+}
 
 bool may_be_shared(const format::ImageVma& v) {
   return (v.vma.vma_type == format::kVmaAnon || v.vma.vma_type == format::kVmaFile) &&
@@ -68,11 +76,15 @@ class Arena::Planner {
   void run(const PageStore& pages) {
     for (std::size_t i = 0; i < image_.tree.size(); ++i) {
       const bool threads = i + 1 < f_.size() && f_.leader[i + 1] == i;
-      if (f_.is_leader(i) && (!image_.zombie(i) || threads))
-        collect(i, image_.objs[image_.zombie(i) ? i + 1 : i].mm_objref, pages);
+      if (!f_.is_leader(i) || (image_.zombie(i) && !threads)) continue;
+      collect(i, image_.objs[image_.zombie(i) ? i + 1 : i].mm_objref, pages);
+      ++processes_;
     }
     for (auto& [kind, mapped] : kinds_)
       if (mapped.size() > 1) share(mapped);
+    for (auto& [key, plain] : untouched_)
+      if (plain.leaders.size() > 1 && plain.leaders.size() > processes_ / 2)
+        out_.plains_.push_back(std::move(plain));
     std::stable_sort(out_.gifts_.begin(), out_.gifts_.end(),
                      [&](const Gift& a, const Gift& b) { return index(a.actor) < index(b.actor); });
   }
@@ -93,16 +105,23 @@ class Arena::Planner {
   void collect(std::size_t leader, std::int32_t objref, const PageStore& pages) {
     const auto mm = std::find_if(image_.process.mms.begin(), image_.process.mms.end(),
                                  [&](const format::ImageMm& m) { return m.ref == objref; });
-    Extents all;
+    Extents all, zeros;
     for (const PageStore::Run& run : pages.runs(objref))
-      if (run.offset != PageStore::kZeros)
-        all.push_back({run.address, run.address + run.count * format::kPageSize, run.offset});
+      (run.offset == PageStore::kZeros ? zeros : all)
+          .push_back({run.address, run.address + run.count * format::kPageSize, run.offset});
     for (const format::ImageVma& v : mm->vmas) {
       if (!may_be_shared(v)) continue;
       Extents own = within(all, v.vma.vm_start, v.vma.vm_end);
-      if (own.empty()) continue;
+      const bool file = v.vma.vma_type == format::kVmaFile;
+      const bool has_zeros = file && !within(zeros, v.vma.vm_start, v.vma.vm_end).empty();
       const std::uint32_t relative = relative_of_[1 + leader];
-      kinds_[kind_of(v)].push_back({relative, leader, &v, std::move(own)});
+      if (!own.empty()) {
+        kinds_[kind_of(v)].push_back({relative, leader, &v, std::move(own), has_zeros});
+      } else if (file && !has_zeros) {
+        Plain& plain = untouched_[{kind_of(v), v.vma.vm_start, v.vma.vm_end, v.vma.vm_page_prot}];
+        plain.vma = &v;
+        plain.leaders.push_back(leader);
+      }
     }
   }
 
@@ -115,7 +134,7 @@ class Arena::Planner {
       own.insert(own.end(), m.own.begin(), m.own.end());
     }
     const Heritage heritage = find_heritage(family);
-    std::vector<std::pair<const Mapped*, Extents>> sharers;  // with what is the same
+    Sharers sharers;
     for (const Mapped& m : mapped) {
       Extents same = common(m.own, *heritage.held[m.relative]);
       if (!same.empty()) sharers.emplace_back(&m, std::move(same));
@@ -125,10 +144,51 @@ class Arena::Planner {
     for (const auto& [m, same] : sharers) add_share(*m, same, *heritage.held[m->relative], first);
     for (std::size_t i = 0; i < actors_.size(); ++i)
       if (!heritage.brought[i].empty()) add_gifts(actors_[i], heritage.brought[i], first);
+    for (std::size_t i = first; i < out_.areas_.size(); ++i) add_protections(sharers, heritage, i);
+  }
+
+  // Where one task brings all that is in an area, to descendants of its own alone.
+  void add_protections(const Sharers& sharers, const Heritage& heritage, std::size_t area) {
+    const Area& a = out_.areas_[area];
+    std::vector<std::uint32_t> bringers;
+    for (std::uint32_t i = 0; i < actors_.size() && bringers.size() < 2; ++i)
+      if (!within(heritage.brought[i], a.begin, a.end).empty()) bringers.push_back(i);
+    if (bringers.size() != 1) return;
+    std::vector<bool> below(actors_.size());
+    below[bringers[0]] = true;
+    for (std::uint32_t i = bringers[0] + 1; i < below.size(); ++i) below[i] = below[creators_[i]];
+    struct Group {
+      Protection protection;
+      bool same = true;
+    };
+    std::map<std::pair<std::uint64_t, std::uint64_t>, Group> groups;
+    for (const auto& [m, same] : sharers) {
+      const format::Vma& vma = m->vma->vma;
+      if (vma.vm_start < a.begin || vma.vm_end > a.end) continue;
+      Group& group = groups[{vma.vm_start, vma.vm_end}];
+      Protection& p = group.protection;
+      if (!p.vma) p = {actors_[bringers[0]], area, m->vma, {}};
+      p.leaders.push_back(m->leader);
+      group.same &= below[m->relative] && !m->has_zeros && bytes_of(same) == bytes_of(m->own) &&
+                    vma.vm_page_prot == p.vma->vma.vm_page_prot;
+    }
+    // Mappings that overlap are not all to have one protection.
+    std::uint64_t end = 0;
+    Group* last = nullptr;
+    for (auto& [range, group] : groups) {
+      if (range.first < end) group.same = last->same = false;
+      if (range.second <= end) continue;
+      end = range.second;
+      last = &group;
+    }
+    constexpr std::uint32_t kUsual = PROT_READ | PROT_WRITE;
+    for (auto& [range, group] : groups)
+      if (group.same && group.protection.vma->vma.vm_page_prot != kUsual)
+        out_.protections_.push_back(std::move(group.protection));
   }
 
   // Mappings that overlap or touch are in one area.
-  void add_areas(const std::vector<std::pair<const Mapped*, Extents>>& sharers) {
+  void add_areas(const Sharers& sharers) {
     std::vector<const format::ImageVma*> sorted;
     for (const auto& s : sharers) sorted.push_back(s.first->vma);
     std::sort(sorted.begin(), sorted.end(),
@@ -180,12 +240,18 @@ class Arena::Planner {
   std::vector<Actor> actors_;               // by relative: in the order of their births
   std::vector<std::uint32_t> creators_;     // by relative
   std::map<MappingKind, std::vector<Mapped>> kinds_;
+  std::map<std::tuple<MappingKind, std::uint64_t, std::uint64_t, std::uint32_t>, Plain> untouched_;
+  std::size_t processes_ = 0;
 };
 
 bool Arena::Share::moves_to(std::uint64_t begin) const {
   const auto at = std::upper_bound(moves.begin(), moves.end(), begin,
                                    [](std::uint64_t b, const Move& m) { return b < m.end; });
   return at != moves.end() && at->begin <= begin;
+}
+
+bool Arena::Share::is_ready(std::uint64_t begin) const {
+  return std::binary_search(ready.begin(), ready.end(), begin);
 }
 
 bool Arena::Share::is_in_place() const {
@@ -209,8 +275,6 @@ Arena::Arena(const format::Image& image, const Forest& forest, const Plan& plan,
   Planner(image, forest, plan, *this).run(pages);
   const auto by_address = [](const auto& a, const auto& b) { return a.begin < b.begin; };
   for (auto& [leader, share] : shares_) {
-    std::sort(share.moves.begin(), share.moves.end(), by_address);
-    share.join_moves();
     std::sort(share.same.begin(), share.same.end(), by_address);
     std::sort(share.stale.begin(), share.stale.end(), by_address);
   }
@@ -225,6 +289,8 @@ Arena& Arena::operator=(Arena&& other) noexcept {
   std::swap(begin_, other.begin_);
   std::swap(size_, other.size_);
   std::swap(areas_, other.areas_);
+  std::swap(plains_, other.plains_);
+  std::swap(protections_, other.protections_);
   std::swap(shares_, other.shares_);
   std::swap(gifts_, other.gifts_);
   std::swap(memory_, other.memory_);
@@ -266,12 +332,53 @@ void Arena::place(std::uint64_t& address) const {
   address = area.at + (address - area.offset);
 }
 
+// Where there is no room for it, each process maps its own.
+Status Arena::map(const Plain& plain, OpenedFiles& files) {
+  const format::Vma& vma = plain.vma->vma;
+  const std::uint64_t size = vma.vm_end - vma.vm_start;
+  if (!may_be_in_place(vma.vm_end)) return {};
+  CKPT_TRY(const int fd, files.mapped(*plain.vma));
+  int flags = MAP_PRIVATE | MAP_FIXED_NOREPLACE;
+  if (vma.vm_flags & format::kVmaNoReserve) flags |= MAP_NORESERVE;
+  void* const wanted = reinterpret_cast<void*>(vma.vm_start.value());
+  if (::mmap(wanted, size, static_cast<int>(vma.vm_page_prot), flags, fd,
+             static_cast<off_t>(vma.vm_pgoff)) != wanted)
+    return {};
+  memory_.push_back({vma.vm_start, size});
+  const std::size_t nobodys = areas_.size();
+  for (const std::size_t leader : plain.leaders) {
+    Share& share = shares_[leader];
+    share.moves.push_back({vma.vm_start, vma.vm_end, vma.vm_start, nobodys});
+    share.ready.push_back(vma.vm_start);
+  }
+  return {};
+}
+
+// Of memory that is in place; elsewhere mappings are to stay in one piece, to be moved.
+void Arena::protect(const Protection& p) {
+  if (areas_[p.area].at != areas_[p.area].begin) return;
+  const format::Vma& vma = p.vma->vma;
+  const auto last = std::find_if(gifts_.rbegin(), gifts_.rend(),
+                                 [&](const Gift& gift) { return gift.actor == p.by; });
+  gifts_.insert(last.base(), {p.by, vma.vm_start, 0, vma.vm_end - vma.vm_start,
+                              static_cast<std::int32_t>(vma.vm_page_prot)});
+  for (const std::size_t leader : p.leaders) shares_[leader].ready.push_back(vma.vm_start);
+}
+
 Status Arena::map(std::uint64_t begin, OpenedFiles& files) {
   begin_ = begin;
   for (Area& area : areas_) CKPT_CHECK(map(area, files));
   for (auto& [leader, share] : shares_)
     for (Move& move : share.moves) place(move.from);
   for (Gift& gift : gifts_) place(gift.address);
+  for (const Protection& p : protections_) protect(p);
+  for (const Plain& plain : plains_) CKPT_CHECK(map(plain, files));
+  for (auto& [leader, share] : shares_) {
+    std::sort(share.moves.begin(), share.moves.end(),
+              [](const Move& a, const Move& b) { return a.begin < b.begin; });
+    std::sort(share.ready.begin(), share.ready.end());
+    share.join_moves();
+  }
   return {};
 }
 

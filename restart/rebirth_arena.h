@@ -9,6 +9,10 @@
 // mremap(2), as one mapping where mappings of a kind touch. What differs from the area a process
 // writes or drops at its place.
 //
+// What costs each process a call is inherited as well, where it is the same: mappings of files in
+// which most processes have written nothing, mapped once at their place; and the protection of
+// mappings that are in place and that nobody has to write to, set by the task that brings them.
+//
 // Mappings that grow downwards are left out: stacks, of which few pages stay the same in two
 // processes.
 #pragma once
@@ -37,8 +41,10 @@ class Arena {
     std::vector<Move> moves;  // ascending
     Extents same;             // within them, the pages that are as they are to be
     Extents stale;            // and those that are to be as if never written
+    std::vector<std::uint64_t> ready;  // ascending: where mappings begin that have their protection
     // Is the mapping that begins here from an area?
     [[nodiscard]] bool moves_to(std::uint64_t begin) const;
+    [[nodiscard]] bool is_ready(std::uint64_t begin) const;
     // Is all of it in place?
     [[nodiscard]] bool is_in_place() const;
     void join_moves();
@@ -51,7 +57,8 @@ class Arena {
   Arena& operator=(Arena&& other) noexcept;
   ~Arena();
 
-  // Bytes of address space for all areas; 0: nothing is shared.
+  [[nodiscard]] bool empty() const { return areas_.empty() && plains_.empty(); }
+  // Bytes of address space for all areas.
   [[nodiscard]] std::uint64_t size() const { return size_; }
   [[nodiscard]] std::uint64_t begin() const { return begin_; }
   [[nodiscard]] std::uint64_t end() const { return begin_ + size_; }
@@ -70,13 +77,29 @@ class Arena {
     std::uint64_t begin = 0, end = 0, offset = 0, at = 0;
     const format::ImageVma* like = nullptr;
   };
+  // A mapping of a file without a page of their own, as these leaders are to have it.
+  struct Plain {
+    const format::ImageVma* vma = nullptr;
+    std::vector<std::size_t> leaders;
+  };
+  // A mapping in an area that `by` brings all contents of, and these leaders get from it.
+  struct Protection {
+    Actor by;
+    std::size_t area = 0;
+    const format::ImageVma* vma = nullptr;
+    std::vector<std::size_t> leaders;
+  };
   class Planner;
 
   Status map(Area& area, OpenedFiles& files);
+  Status map(const Plain& plain, OpenedFiles& files);
   void place(std::uint64_t& address) const;
+  void protect(const Protection& protection);
 
   std::uint64_t begin_ = 0, size_ = 0;
   std::vector<Area> areas_;
+  std::vector<Plain> plains_;
+  std::vector<Protection> protections_;
   std::map<std::size_t, Share> shares_;  // by leader
   std::vector<Gift> gifts_;              // by actor
   std::vector<AddressRange> memory_;
