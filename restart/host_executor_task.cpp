@@ -28,9 +28,10 @@ constexpr long kStackBytes = 1 << 15;  // of a thread
   for (;;) call(SYS_exit_group, 1);
 }
 
-CKPT_RAW void pass_turn(Shared& s, std::uint32_t step) {
+CKPT_RAW void pass_turn(Shared& s, std::uint32_t me, std::uint32_t step) {
   store(s.turn, step + 1);
-  ring(s.actors[step + 1 < s.nr_steps ? s.steps[step + 1].actor : kRestorer]);
+  const std::uint32_t next = step + 1 < s.nr_steps ? s.steps[step + 1].actor : kRestorer;
+  if (next != me) ring(s.actors[next]);
 }
 
 // Whose birth takes more than a moment passes the turn itself, when it is ready.
@@ -173,7 +174,7 @@ CKPT_RAW void die_as_init(std::uint32_t signal) {
 CKPT_RAW long end(Shared& s, std::uint32_t me, std::uint32_t step) {
   const ActorCell& cell = s.actors[me];
   if (cell.traits & kLeaderOnly) {
-    pass_turn(s, step);
+    pass_turn(s, me, step);
     for (;;) call(SYS_exit, cell.status >> 8 & 0xff);
   }
   if (!(cell.traits & kNeverGone)) {
@@ -181,7 +182,7 @@ CKPT_RAW long end(Shared& s, std::uint32_t me, std::uint32_t step) {
     if (fd < 0) return fd;
     s.leaving = static_cast<std::int32_t>(fd);
   }
-  pass_turn(s, step);
+  pass_turn(s, me, step);
   die(cell);
 }
 
@@ -239,7 +240,7 @@ CKPT_RAW bool is_born(Shared& s, std::uint32_t me) {
     if (fd < 0) return fail(s, Stage::proc, step, fd), false;
     s.ns_fds[cell.ns] = static_cast<std::int32_t>(fd);
   }
-  if (passes_turn_itself(s, me)) pass_turn(s, step);
+  if (passes_turn_itself(s, me)) pass_turn(s, me, step);
   return true;
 }
 
@@ -335,7 +336,7 @@ CKPT_RAW bool act(Shared& s, std::uint32_t me) {
       if (!is_born(s, me)) leave();
       continue;
     }
-    if (cell.op != Op::fork || !passes_turn_itself(s, cell.child)) pass_turn(s, step);
+    if (cell.op != Op::fork || !passes_turn_itself(s, cell.child)) pass_turn(s, me, step);
     step = cell.next;
   }
   if (me == kRestorer) return true;

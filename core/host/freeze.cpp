@@ -391,7 +391,7 @@ void FrozenTree::await_ends() {
     }
     // Those who end need the processor, too.
     const timespec pause{
-        0, 100'000 + 1000L * static_cast<long>(std::min<std::size_t>(threads_.size(), 10'000))};
+        0, 100'000 + 200L * static_cast<long>(std::min<std::size_t>(threads_.size(), 10'000))};
     ::nanosleep(&pause, nullptr);
     silence += pause.tv_nsec;
   }

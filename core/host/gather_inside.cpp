@@ -11,6 +11,7 @@
 #include <ctime>
 #include <deque>
 
+#include "core/host/in_parts.h"
 #include "core/host/process_state.h"
 #include "core/host/reading.h"
 
@@ -256,12 +257,16 @@ Status remove_mapping(pid_t pid, std::uint64_t begin, std::uint64_t size) {
 // Many at a time: while one makes its calls, others are told theirs. Who has begun comes to its
 // end, whatever fails elsewhere.
 Status gather_inside(std::span<ProcessState> processes) {
-  for (ProcessState& s : processes) {
-    std::vector<FrozenThread*> threads;
-    for (const ThreadState& t : s.threads) threads.push_back(t.frozen);
-    CKPT_TRY(Injector injector, Injector::prepare(*s.snapshot, threads, s.memory, s.site));
-    s.injector.emplace(std::move(injector));
-  }
+  const auto prepare = [&](std::size_t begin, std::size_t end) -> Status {
+    for (ProcessState& s : processes.subspan(begin, end - begin)) {
+      std::vector<FrozenThread*> threads;
+      for (const ThreadState& t : s.threads) threads.push_back(t.frozen);
+      CKPT_TRY(Injector injector, Injector::prepare(*s.snapshot, threads, s.memory, s.site));
+      s.injector.emplace(std::move(injector));
+    }
+    return {};
+  };
+  CKPT_CHECK(in_parts(processes.size(), prepare));
   Status failed;
   const auto note = [&](const Status& done) {
     if (done.has_error() && !failed.has_error()) failed = done.error();
