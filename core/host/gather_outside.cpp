@@ -188,7 +188,7 @@ class Gatherer {
 
   static std::uint64_t flags_of(const Mapping& m) {
     static const struct {
-      const char* code;
+      std::string_view code;
       std::uint64_t flag;
     } kFlags[] = {{"gd", format::kVmaGrowsDown},  {"lo", format::kVmaLocked},
                   {"dc", format::kVmaDontFork},   {"nr", format::kVmaNoReserve},
@@ -197,8 +197,10 @@ class Gatherer {
                   {"mg", format::kVmaMergeable},  {"sr", format::kVmaSequential},
                   {"rr", format::kVmaRandom}};
     std::uint64_t flags = 0;
-    for (const auto& f : kFlags)
-      if (m.has(f.code)) flags |= f.flag;
+    std::string_view rest = m.flags;
+    while (const auto word = next_word(rest))
+      for (const auto& f : kFlags)
+        if (*word == f.code) flags |= f.flag;
     return flags;
   }
 
