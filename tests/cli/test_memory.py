@@ -41,12 +41,27 @@ class Process:
         with open(f"/proc/{self.pid}/stat", encoding="utf-8") as f:
             return f.read().rsplit(")", 1)[1].split()[0]
 
+    def maps(self):
+        """Without the sizes of heap and stack, which grow."""
+        with open(f"/proc/{self.pid}/maps", encoding="utf-8") as f:
+            return [line for line in f if "[heap]" not in line and "[stack]" not in line]
+
     def end(self):
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
         self.process.wait(timeout=60)
+
+
+def vdso_of(pid):
+    """Its bytes, the same in all processes."""
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as f:
+        area = next(line.split()[0] for line in f if "[vdso]" in line)
+    begin, end = (int(n, 16) for n in area.split("-"))
+    with open(f"/proc/{pid}/mem", "rb") as f:
+        f.seek(begin)
+        return f.read(end - begin)
 
 
 class Live(Case):
@@ -104,9 +119,17 @@ class Dump(Live):
         os.kill(p.pid, signal.SIGCONT)
 
     def test_failing_to_write(self):
-        p = self.python()
-        self.fails(1, "dump", "--pid", p.pid, "-o", "/dev/full", says="No space left")
-        self.assertIn(p.state(), "RS")
+        """Whoever was to be ended goes on, and nothing of ckpt's is left in him."""
+        p = self.python("import threading\n"
+                        "threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()")
+        before = p.maps()
+        for _ in range(3):
+            self.fails(1, "dump", "--pid", p.pid, "-o", "/dev/full", says="No space left")
+            self.assertIn(p.state(), "RS")
+            self.assertEqual(p.maps(), before)
+            self.assertEqual(vdso_of(p.pid), vdso_of(os.getpid()))
+        self.ok("dump", "--pid", p.pid, "--leave-running", "-o", "t.ckpt")
+        self.assertEqual(p.maps(), before)
 
     def test_same_pages_once(self):
         """A hundred times the same 400 pages, which nothing compresses."""

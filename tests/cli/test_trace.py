@@ -137,6 +137,15 @@ class Live(Traced):
             self.assertTrue(any(re.match(who + r"sigaltstack\(.*\) = ", line) for line in lines), tid)
             self.assertTrue(any(re.match(who + r"prctl\(.*\) = ", line) for line in lines), tid)
         self.assertEqual(self.ok("inspect", "--trace", "a.ckpt").out.splitlines(), lines)
+        calls = [line.split(" ", 2)[2] for line in lines]
+        for signo in range(1, 65):
+            self.assertEqual(len([c for c in calls
+                                  if re.match(rf"rt_sigaction\({signo}, 0, 0x[0-9a-f]+, 8\) = 0$", c)]),
+                             1, signo)
+        self.assertEqual(len([c for c in calls if re.match(r"getrlimit\(\d+, 0x[0-9a-f]+\) = 0$", c)]),
+                         16)
+        # Each has unmapped what was mapped for it.
+        self.assertEqual(len([c for c in calls if c.startswith("munmap(")]), 2)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Each program of ckpt_state through the real command: dumped, restored, and both once more.
 
-    run_states.py CKPT CKPT_STATE [--host|--nested] [--jobs N] [THEME|NAME...]
+    run_states.py CKPT CKPT_STATE [--host|--nested] [--fixed] [--jobs N] [THEME|NAME...]
 
 The first restore is with --here, the second into a pid namespace of its own. Each time the tree must
 be the one that was dumped: numbers, families, states, names, mappings, descriptors and all that
 /proc/PID/status tells. At last the root gets SIGTERM through ckpt and says whether all was right.
 
---nested: all of it within a pid namespace with a /proc of its own; --host, the default: here. One line for each program; exit
-status 1 if one failed, 77 if all were skipped (not permitted here).
+--nested: all of it within a pid namespace with a /proc of its own; --host, the default: here.
+--fixed: addresses are not random. One line for each program; exit status 1 if one failed, 77 if all
+were skipped (not permitted here).
 """
 import argparse
 import concurrent.futures
@@ -24,6 +25,7 @@ import time
 import traceback
 
 PR_SET_CHILD_SUBREAPER = 36
+ADDR_NO_RANDOMIZE = 0x40000  # personality(2)
 LARGE_FILE = 0o100000  # a pipe that was opened by name has it
 UNNAMED = os.O_TMPFILE  # shown by who created a file so; its restore opens what is there
 WAITS = "128 "  # rt_sigtimedwait(2)
@@ -372,11 +374,15 @@ def main():
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--host", action="store_true")
     place.add_argument("--nested", action="store_true")
+    parser.add_argument("--fixed", action="store_true")
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("which", nargs="*")
     options = parser.parse_intermixed_args()
     if os.geteuid() != 0:
         print("skipped: needs root")
+        return SKIPPED
+    if options.fixed and ctypes.CDLL(None).personality(ADDR_NO_RANDOMIZE) < 0:
+        print("skipped: addresses may not be the same each time: personality(2) is not permitted")
         return SKIPPED
     if options.nested:
         command = [a for a in sys.argv if a != "--nested"]
