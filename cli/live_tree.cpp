@@ -1,5 +1,7 @@
 #include "cli/live_tree.h"
 
+#include "cli/for_ever.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
@@ -75,7 +77,7 @@ std::size_t LiveTree::leave_stopped() {
 std::size_t LiveTree::end() {
   tree_->kill();
   bodies_->abandon();
-  bodies_.reset();  // while they end
+  for_ever(std::move(bodies_));
   tree_->await_ends();
   return tree_->snapshot().processes.size();
 }

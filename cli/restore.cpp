@@ -1,10 +1,10 @@
 // ckpt restore: plans, rehearses, and brings the processes back if the image holds what that takes.
 #include <algorithm>
-#include <deque>
 #include <optional>
 
 #include "cli/commands.h"
 #include "cli/conflicts.h"
+#include "cli/for_ever.h"
 #include "cli/image_io.h"
 #include "cli/image_json.h"
 #include "cli/plan_json.h"
@@ -57,13 +57,6 @@ void print_conflicts(Console& console, const std::vector<Conflict>& conflicts) {
                 {"file", "Files that cannot be reopened as they were:"}};
   for (const auto& k : kKinds)
     list(console.out, console.style, k.heading, lines_of(conflicts, k.kind));
-}
-
-// Lives as long as the process, and is not taken apart then: of a large image that takes a while.
-template <class T>
-T& for_ever(T object) {
-  static std::deque<T>& all = *new std::deque<T>;
-  return all.emplace_back(std::move(object));
 }
 
 // The plan is rehearsed, too, whatever is in the way.

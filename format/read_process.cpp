@@ -111,6 +111,8 @@ Status ImageReader::read_mm(std::int32_t ref) {
   CKPT_CHECK(take_text(RecordType::string, mm.exe));
   CKPT_CHECK(take_bytes(0, kMaxAuxv, mm.auxv));
   if (mm.auxv.size() % 16 != 0) return bad("the auxiliary vector is no number of entries");
+  // More must be there to be believed.
+  mm.vmas.reserve(std::min<std::size_t>(mm.mm.map_count, 256));
   while (mm.vmas.size() < mm.mm.map_count) CKPT_CHECK(read_vma(mm));
   if (at(RecordType::guards)) CKPT_CHECK(read_guards(mm));
   mm_index_[ref] = image_.process.mms.size();

@@ -90,6 +90,9 @@ class Arena::Planner {
   }
 
  private:
+  using Untouched =
+      std::map<std::tuple<MappingKind, std::uint64_t, std::uint64_t, std::uint32_t>, Plain>;
+
   [[nodiscard]] std::size_t index(Actor a) const {
     switch (a.kind()) {
       case Actor::kTask:
@@ -109,6 +112,7 @@ class Arena::Planner {
     for (const PageStore::Run& run : pages.runs(objref))
       (run.offset == PageStore::kZeros ? zeros : all)
           .push_back({run.address, run.address + run.count * format::kPageSize, run.offset});
+    hints_.resize(std::max<std::size_t>(hints_.size(), mm->vmas.size()), untouched_.end());
     for (const format::ImageVma& v : mm->vmas) {
       if (!may_be_shared(v)) continue;
       Extents own = within(all, v.vma.vm_start, v.vma.vm_end);
@@ -118,11 +122,18 @@ class Arena::Planner {
       if (!own.empty()) {
         kinds_[kind_of(v)].push_back({relative, leader, &v, std::move(own), has_zeros});
       } else if (file && !has_zeros) {
-        Plain& plain = untouched_[{kind_of(v), v.vma.vm_start, v.vma.vm_end, v.vma.vm_page_prot}];
+        Plain& plain = untouched(v, hints_[static_cast<std::size_t>(&v - mm->vmas.data())]);
         plain.vma = &v;
         plain.leaders.push_back(leader);
       }
     }
+  }
+
+  // Most processes have what the one before them has.
+  Plain& untouched(const format::ImageVma& v, Untouched::iterator& hint) {
+    const Untouched::key_type key{kind_of(v), v.vma.vm_start, v.vma.vm_end, v.vma.vm_page_prot};
+    if (hint == untouched_.end() || hint->first != key) hint = untouched_.try_emplace(key).first;
+    return hint->second;
   }
 
   // Mappings of one kind.
@@ -240,7 +251,8 @@ class Arena::Planner {
   std::vector<Actor> actors_;               // by relative: in the order of their births
   std::vector<std::uint32_t> creators_;     // by relative
   std::map<MappingKind, std::vector<Mapped>> kinds_;
-  std::map<std::tuple<MappingKind, std::uint64_t, std::uint64_t, std::uint32_t>, Plain> untouched_;
+  Untouched untouched_;
+  std::vector<Untouched::iterator> hints_;  // by a mapping's place among its process's
   std::size_t processes_ = 0;
 };
 

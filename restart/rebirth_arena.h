@@ -38,9 +38,9 @@ class Arena {
     [[nodiscard]] bool is_in_place() const { return from == begin; }
   };
   struct Share {
-    std::vector<Move> moves;  // ascending
-    Extents same;             // within them, the pages that are as they are to be
-    Extents stale;            // and those that are to be as if never written
+    std::vector<Move> moves;           // ascending
+    Extents same;                      // within them, the pages that are as they are to be
+    Extents stale;                     // and those that are to be as if never written
     std::vector<std::uint64_t> ready;  // ascending: where mappings begin that have their protection
     // Is the mapping that begins here from an area?
     [[nodiscard]] bool moves_to(std::uint64_t begin) const;

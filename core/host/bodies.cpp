@@ -62,20 +62,13 @@ bool is_private(const format::Vma& vma) {
   return vma.vma_type == format::kVmaAnon || vma.vma_type == format::kVmaFile;
 }
 
-// The pages of a process's own, ascending; and their frames, if others may have the same and they
-// are not too many to be held.
-struct OwnPages {
-  std::vector<PageRange> ranges;
-  std::vector<std::uint64_t> frames;
-};
-
 std::size_t count_pages(std::span<const PageRange> ranges) {
   std::size_t n = 0;
   for (const PageRange& r : ranges) n += (r.end - r.begin) / format::kPageSize;
   return n;
 }
 
-Status find_frames(const ProcessState& s, OwnPages& out) {
+Status find_frames(const ProcessState& s, Bodies::OwnPages& out) {
   constexpr std::size_t kMost = 64U << 10;
   const std::size_t pages = count_pages(out.ranges);
   if (pages > kMost) return {};
@@ -151,9 +144,24 @@ Status Bodies::gather_all(const GatherOptions& options) {
   spaces_ = find_spaces(tree_.snapshot(), processes_, obstacles_);
   if (!obstacles_.empty()) return {};
   for (const auto& [key, file] : contents_of_files_.unnamed.all()) inodes_[key];
-  CKPT_CHECK(gather_inside(processes_));
+  const auto [pages, inside] = side_by_side(
+      processes_.size(), [&] { return find_own_pages(); },
+      [&] { return gather_inside(processes_); });
+  CKPT_CHECK(pages);
+  CKPT_CHECK(inside);
   if (!options.to_be_ended) CKPT_CHECK(put_back(processes_));
   obstacles_ = find_inner_obstacles(processes_);
+  return {};
+}
+
+// What a process does for us changes none of its own pages but that of rseq(2), which the kernel
+// has written to before.
+Status Bodies::find_own_pages() {
+  own_pages_.resize(processes_.size());
+  for (std::size_t i = 0; i < processes_.size(); ++i) {
+    CKPT_CHECK(find_pages(processes_[i], own_pages_[i].ranges));
+    if (processes_.size() > 1) CKPT_CHECK(find_frames(processes_[i], own_pages_[i]));
+  }
   return {};
 }
 
@@ -444,22 +452,13 @@ Status Bodies::write_pages(format::RecordSink& out, core::ObjHash& objhash) {
   std::vector<Descriptor> files;
   PageWriter writer(out);
   const bool share = processes_.size() > 1;
-  std::vector<OwnPages> own(processes_.size());
-  const auto find_some = [&](std::size_t begin, std::size_t end) -> Status {
-    for (std::size_t i = begin; i < end; ++i) {
-      CKPT_CHECK(find_pages(processes_[i], own[i].ranges));
-      if (share) CKPT_CHECK(find_frames(processes_[i], own[i]));
-    }
-    return {};
-  };
-  CKPT_CHECK(in_parts(own.size(), find_some));
   for (std::size_t i = 0; i < processes_.size(); ++i) {
     const ProcessState& s = processes_[i];
     PageFrames frames{share ? &s.pages : nullptr, {}};
-    auto known = std::span<const std::uint64_t>(own[i].frames);
+    auto known = std::span<const std::uint64_t>(own_pages_[i].frames);
     const std::int32_t mm = objhash.lookup(*anchors_[i][0]);
     // Each mapping's by themselves: a reference does not reach into another one.
-    auto rest = std::span<const PageRange>(own[i].ranges);
+    auto rest = std::span<const PageRange>(own_pages_[i].ranges);
     for (const format::ImageVma& v : s.mm.vmas) {
       std::size_t n = 0;
       while (n < rest.size() && rest[n].begin < v.vma.vm_end) ++n;

@@ -38,6 +38,13 @@ class Bodies : public core::TaskBodies {
                   format::TaskObjs& objs) override;
   Status write_contents(format::RecordSink& out, core::ObjHash& objhash) override;
 
+  // The pages of a process's own, ascending; and their frames, if others may have the same and they
+  // are not too many to be held.
+  struct OwnPages {
+    std::vector<PageRange> ranges;
+    std::vector<std::uint64_t> frames;
+  };
+
  private:
   // Something with an objref and nothing else.
   class Anchor : public core::Object {};
@@ -55,6 +62,7 @@ class Bodies : public core::TaskBodies {
   };
   explicit Bodies(FrozenTree& tree) : tree_(tree) {}
   Status gather_all(const GatherOptions& options);
+  Status find_own_pages();
   void note_file(const core::Fd& fd, const ProcessState& state);
   void note_socket(const core::Ref<core::File>& file);
   void write_mm(format::RecordSink& out, std::size_t process, core::ObjHash& objhash);
@@ -67,6 +75,7 @@ class Bodies : public core::TaskBodies {
 
   FrozenTree& tree_;
   std::vector<ProcessState> processes_;
+  std::vector<OwnPages> own_pages_;  // in the same order
   std::vector<Obstacle> obstacles_;
   Spaces spaces_;
   std::map<std::uint64_t, core::PidNs*> pid_namespaces_;              // by inode
