@@ -71,8 +71,8 @@ using PhaseHook = std::function<void(int)>;
 
 class Injector {
  public:
-  // `threads` are all of the process. Nobody need be their tracer. errno EAGAIN: an orphaned stub is
-  // still running in it.
+  // `threads` are all of the process. Nobody need be their tracer. errno EAGAIN: an orphaned stub
+  // is still running in it.
   static Result<Injector> prepare(const ProcessSnapshot& process,
                                   const std::vector<FrozenThread*>& threads,
                                   const ProcessMemory& memory, const InjectionSite& site);
