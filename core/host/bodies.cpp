@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/host/borrow.h"
 #include "core/host/in_parts.h"
 #include "core/host/page_writer.h"
 
@@ -186,8 +187,13 @@ Status Bodies::complete(core::Process& root) {
 void Bodies::note_file(const core::Fd& fd, const ProcessState& state) {
   const core::Ref<core::Pipe>& pipe = fd.file->pipe;
   const bool is_pipe = fd.file->type == format::kFilePipe || fd.file->type == format::kFileFifo;
-  if (pipe && is_pipe && (fd.file->flags & O_PATH) == 0 && known_pipes_.insert(pipe.get()).second)
-    pipes_.push_back({pipe, state.threads.front().tid, fd.fd});
+  if (pipe && is_pipe && (fd.file->flags & O_PATH) == 0) {
+    const auto [known, is_new] = known_pipes_.try_emplace(pipe.get(), pipes_.size());
+    if (is_new) pipes_.emplace_back();
+    PipeEnd& end = pipes_[known->second];
+    const bool reads = (fd.file->flags & O_ACCMODE) != O_WRONLY;
+    if (is_new || (reads && !end.reads)) end = {pipe, state.threads.front().tid, fd.fd, reads};
+  }
   note_socket(fd.file);
   const core::Inode* const file_inode = fd.file->inode.get();
   if (const auto inode =
@@ -368,13 +374,17 @@ void Bodies::write_task(format::RecordSink& out, const core::Task& task, core::O
   if (first && spaces != spaces_.of.end()) out.record(RecordType::task_spaces, spaces->second);
 }
 
-// What waits in the pipe is duplicated into a pipe of ours, and stays where it is.
-Status Bodies::read_pipe(PipeEnd& end) {
+// What waits in the pipe is duplicated into a pipe of ours, and stays where it is. A file that is
+// opened is closed again, and that sends the signals of O_ASYNC: so it is theirs, where it can be.
+Status Bodies::read_pipe(PipeEnd& end) const {
   const std::string path = "/proc/" + std::to_string(end.pid) + "/fd/" + std::to_string(end.fd);
   const auto failed = [&](const char* what) {
     return cannot(std::string("cannot ") + what, path + ": " + std::strerror(errno), {}, errno);
   };
-  const Descriptor theirs(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  Descriptor theirs;
+  if (end.reads) theirs = Borrower(processes_[process_of_.at(end.pid)]).borrow(end.fd);
+  if (theirs.get() < 0)
+    theirs = Descriptor(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   if (theirs.get() < 0) return failed("open a pipe");
   const int capacity = ::fcntl(theirs.get(), F_GETPIPE_SZ);
   int ends[2];

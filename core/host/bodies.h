@@ -1,6 +1,7 @@
 // The bodies of a frozen tree's tasks on their way into an image: what was gathered, as records.
 #pragma once
 
+#include <unordered_map>
 #include <unordered_set>
 
 #include "core/checkpoint.h"
@@ -58,6 +59,7 @@ class Bodies : public core::TaskBodies {
     core::Ref<core::Pipe> pipe;
     pid_t pid = 0;
     int fd = -1;
+    bool reads = false;
     std::uint32_t capacity = 0;  // bytes, once it has been read
   };
   explicit Bodies(FrozenTree& tree) : tree_(tree) {}
@@ -68,7 +70,7 @@ class Bodies : public core::TaskBodies {
   void write_mm(format::RecordSink& out, std::size_t process, core::ObjHash& objhash);
   std::int32_t write_cred(format::RecordSink& out, const format::ImageCred& cred,
                           core::ObjHash& objhash);
-  static Status read_pipe(PipeEnd& end);
+  Status read_pipe(PipeEnd& end) const;
   void write_owners(format::RecordSink& out, const core::ObjHash& objhash) const;
   void write_inodes(format::RecordSink& out, core::ObjHash& objhash);
   Status write_pages(format::RecordSink& out, core::ObjHash& objhash);
@@ -89,8 +91,8 @@ class Bodies : public core::TaskBodies {
   };
   std::map<UnnamedFiles::Key, Inode> inodes_;       // all unnamed files
   std::map<std::string, core::Ref<Anchor>> creds_;  // by their bytes
-  std::vector<PipeEnd> pipes_;                      // one end of each
-  std::unordered_set<const core::Pipe*> known_pipes_;
+  std::vector<PipeEnd> pipes_;  // one end of each; that of a reader, if there is
+  std::unordered_map<const core::Pipe*, std::size_t> known_pipes_;  // index in it
   // The insides of files, each once.
   std::vector<std::pair<core::Ref<core::File>, const format::ImageFileState*>> file_states_;
   std::unordered_set<const core::File*> with_state_;

@@ -15,6 +15,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "core/host/borrow.h"
 #include "core/host/contents.h"
 #include "core/host/openers.h"
 #include "core/host/proc_fs.h"
@@ -180,7 +181,7 @@ class ObstacleFinder {
         if (f.deleted) add(p, object, "was deleted", "");
         return;
       case FdType::pipe:
-        return pipe(p, fd, f, object);
+        return pipe(s, fd, f, object);
       case FdType::fifo:
         return fifo(p, f, object);
       case FdType::tty:
@@ -258,8 +259,11 @@ class ObstacleFinder {
   }
 
   // Both ends in the tree, or nobody at the other end at all.
-  void pipe(const ProcessSnapshot& p, const FdEntry& fd, const OpenFile& f,
+  // It is theirs that is looked at: one that is opened is closed again, and that sends the signals
+  // of O_ASYNC.
+  void pipe(const ProcessState& s, const FdEntry& fd, const OpenFile& f,
             const std::string& object) {
+    const ProcessSnapshot& p = *s.snapshot;
     if (pipe_ends_.empty())
       for (const OpenFile& other : snapshot_.files) {
         if (other.type != FdType::pipe) continue;
@@ -271,13 +275,16 @@ class ObstacleFinder {
     const auto [reads, writes] = pipe_ends_.at({f.dev, f.ino});
     if ((f.flags & O_DIRECT) != 0) add(p, object, "is a pipe of packets", "");
     if (reads && writes) return;
-    const std::string path = "/proc/" + window_dir(p) + "/fd/" + std::to_string(fd.fd);
-    const int ours = ::open(path.c_str(), (reads ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_CLOEXEC);
-    pollfd look{ours, 0, 0};
+    Descriptor end = Borrower(s).borrow(fd.fd);
+    if (end.get() < 0) {  // before Linux 5.6
+      const std::string path = "/proc/" + window_dir(p) + "/fd/" + std::to_string(fd.fd);
+      end =
+          Descriptor(::open(path.c_str(), (reads ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_CLOEXEC));
+    }
+    pollfd look{end.get(), 0, 0};
     ::poll(&look, 1, 0);
-    if (ours >= 0) ::close(ours);
     // A reader sees POLLHUP without writers, a writer POLLERR without readers.
-    if (ours < 0 || (look.revents & (POLLHUP | POLLERR)) == 0)
+    if (end.get() < 0 || (look.revents & (POLLHUP | POLLERR)) == 0)
       add(p, object, "a process outside of the tree has the other end", "redirect it to a file");
   }
 
