@@ -1,10 +1,10 @@
 #include "cli/live_tree.h"
 
-#include "cli/for_ever.h"
-
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
+
+#include "cli/for_ever.h"
 
 namespace ckpt::cli {
 
@@ -28,13 +28,13 @@ Error not_checkpointable(const Console& console, const std::vector<host::Obstacl
 }  // namespace
 
 Result<std::unique_ptr<LiveTree>> LiveTree::capture(const Console& console, pid_t pid,
-                                                    bool to_be_ended,
+                                                    bool to_be_held,
                                                     const host::GatherOptions& options,
                                                     core::Trace* trace) {
   for (int attempt = 1;; ++attempt) {
     std::unique_ptr<LiveTree> live(new LiveTree);
     CKPT_TRY(live->tree_, host::FrozenTree::freeze(pid));
-    if (to_be_ended && live->tree_->snapshot().contains_self)
+    if (to_be_held && live->tree_->snapshot().contains_self)
       return cannot("cannot stop the processes", "ckpt itself is one of them",
                     "use --leave-running, or call ckpt from outside of the tree", EDEADLK);
     if (trace) live->tree_->trace_to(*trace);

@@ -15,9 +15,9 @@ class LiveTree {
  public:
   // Freezes and gathers. If something cannot be checkpointed, all of it is told, the processes go
   // on, and that is the error. `trace`: where stops and the calls made for ckpt are told.
-  // `to_be_ended`: then the tree must not contain ckpt itself.
+  // `to_be_held`: it will not go on, so it must not contain ckpt itself.
   static Result<std::unique_ptr<LiveTree>> capture(const Console& console, pid_t pid,
-                                                   bool to_be_ended,
+                                                   bool to_be_held,
                                                    const host::GatherOptions& options,
                                                    core::Trace* trace = nullptr);
   // The machine, with its bodies; lives no longer than this.

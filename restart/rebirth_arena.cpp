@@ -192,9 +192,8 @@ class Arena::Planner {
       end = range.second;
       last = &group;
     }
-    constexpr std::uint32_t kUsual = PROT_READ | PROT_WRITE;
     for (auto& [range, group] : groups)
-      if (group.same && group.protection.vma->vma.vm_page_prot != kUsual)
+      if (group.same && group.protection.vma->vma.vm_page_prot != kProtection)
         out_.protections_.push_back(std::move(group.protection));
   }
 
@@ -325,8 +324,8 @@ Status Arena::map(Area& area, OpenedFiles& files) {
   }
   const auto map_at = [&](std::uint64_t at) {
     void* const wanted = reinterpret_cast<void*>(at);
-    void* const got = ::mmap(wanted, area.end - area.begin, PROT_READ | PROT_WRITE, flags, fd,
-                             static_cast<off_t>(offset));
+    void* const got =
+        ::mmap(wanted, area.end - area.begin, kProtection, flags, fd, static_cast<off_t>(offset));
     if (got != wanted) return false;
     area.at = at;
     memory_.push_back({at, area.end - area.begin});

@@ -17,6 +17,8 @@
 // processes.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <map>
 
 #include "restart/forest.h"
@@ -63,6 +65,7 @@ class Arena {
   [[nodiscard]] std::uint64_t begin() const { return begin_; }
   [[nodiscard]] std::uint64_t end() const { return begin_ + size_; }
   static constexpr std::uint64_t kAlignment = 2ULL << 20;
+  static constexpr std::uint32_t kProtection = PROT_READ | PROT_WRITE;  // of areas, as mapped
   // What cannot be in place at `begin`, a multiple of it, where nothing may be. By the thread that
   // makes the tasks. Error (kind cannot): no such memory, or a file that is not what it was.
   Status map(std::uint64_t begin, OpenedFiles& files);

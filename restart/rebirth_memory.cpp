@@ -92,8 +92,7 @@ Status ProcessCompiler::map(const format::ImageVma& v, bool filled) {
 void ProcessCompiler::advise(const format::ImageVma& v, bool filled) {
   const format::Vma& vma = v.vma;
   const std::uint64_t start = vma.vm_start, size = vma.vm_end - vma.vm_start;
-  constexpr std::uint64_t kUsual = PROT_READ | PROT_WRITE;  // as it comes from the arena
-  if (is_moved(vma) ? vma.vm_page_prot != kUsual && !share_->is_ready(start)
+  if (is_moved(vma) ? vma.vm_page_prot != Arena::kProtection && !share_->is_ready(start)
                     : filled && (vma.vm_page_prot & PROT_WRITE) == 0)
     p_.call("protect", SYS_mprotect, {start, size, vma.vm_page_prot}, host::kStubMust, start);
   constexpr std::uint64_t kGuardInstall = 102;

@@ -374,17 +374,15 @@ void Bodies::write_task(format::RecordSink& out, const core::Task& task, core::O
   if (first && spaces != spaces_.of.end()) out.record(RecordType::task_spaces, spaces->second);
 }
 
-// What waits in the pipe is duplicated into a pipe of ours, and stays where it is. A file that is
-// opened is closed again, and that sends the signals of O_ASYNC: so it is theirs, where it can be.
+// What waits in the pipe is duplicated into a pipe of ours, and stays where it is.
 Status Bodies::read_pipe(PipeEnd& end) const {
   const std::string path = "/proc/" + std::to_string(end.pid) + "/fd/" + std::to_string(end.fd);
   const auto failed = [&](const char* what) {
     return cannot(std::string("cannot ") + what, path + ": " + std::strerror(errno), {}, errno);
   };
-  Descriptor theirs;
-  if (end.reads) theirs = Borrower(processes_[process_of_.at(end.pid)]).borrow(end.fd);
-  if (theirs.get() < 0)
-    theirs = Descriptor(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  const Descriptor theirs =
+      end.reads ? end_of_pipe(processes_[process_of_.at(end.pid)], end.fd, O_RDONLY)
+                : Descriptor(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   if (theirs.get() < 0) return failed("open a pipe");
   const int capacity = ::fcntl(theirs.get(), F_GETPIPE_SZ);
   int ends[2];

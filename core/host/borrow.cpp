@@ -4,6 +4,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "core/host/reading.h"
+
 namespace ckpt::host {
 
 namespace {
@@ -23,6 +25,13 @@ Borrower::Borrower(const ProcessState& process) : process_(open_process(process)
 
 Descriptor Borrower::borrow(int fd) const {
   return Descriptor(static_cast<int>(::syscall(SYS_pidfd_getfd, process_.get(), fd, 0)));
+}
+
+Descriptor end_of_pipe(const ProcessState& process, int fd, int flags) {
+  Descriptor end = Borrower(process).borrow(fd);
+  if (end.get() >= 0) return end;
+  const std::string path = "/proc/" + window_dir(*process.snapshot) + "/fd/" + std::to_string(fd);
+  return Descriptor(::open(path.c_str(), flags | O_NONBLOCK | O_CLOEXEC));
 }
 
 }  // namespace ckpt::host

@@ -16,4 +16,9 @@ class Borrower {
   Descriptor process_;
 };
 
+// The end of a pipe that the process has under this descriptor: its own, as one that is opened is
+// closed again, and that sends the signals of O_ASYNC; before Linux 5.6 opened with `flags`. get()
+// is -1 and errno is set where that fails.
+Descriptor end_of_pipe(const ProcessState& process, int fd, int flags);
+
 }  // namespace ckpt::host

@@ -259,8 +259,6 @@ class ObstacleFinder {
   }
 
   // Both ends in the tree, or nobody at the other end at all.
-  // It is theirs that is looked at: one that is opened is closed again, and that sends the signals
-  // of O_ASYNC.
   void pipe(const ProcessState& s, const FdEntry& fd, const OpenFile& f,
             const std::string& object) {
     const ProcessSnapshot& p = *s.snapshot;
@@ -275,12 +273,7 @@ class ObstacleFinder {
     const auto [reads, writes] = pipe_ends_.at({f.dev, f.ino});
     if ((f.flags & O_DIRECT) != 0) add(p, object, "is a pipe of packets", "");
     if (reads && writes) return;
-    Descriptor end = Borrower(s).borrow(fd.fd);
-    if (end.get() < 0) {  // before Linux 5.6
-      const std::string path = "/proc/" + window_dir(p) + "/fd/" + std::to_string(fd.fd);
-      end =
-          Descriptor(::open(path.c_str(), (reads ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_CLOEXEC));
-    }
+    const Descriptor end = end_of_pipe(s, fd.fd, reads ? O_RDONLY : O_WRONLY);
     pollfd look{end.get(), 0, 0};
     ::poll(&look, 1, 0);
     // A reader sees POLLHUP without writers, a writer POLLERR without readers.
