@@ -80,6 +80,7 @@ pid_t start(char** command, const std::string& output) {
 
 std::vector<std::byte> dump(pid_t pid) {
   auto tree = must(host::FrozenTree::freeze(pid));
+  if (tree->snapshot().processes.size() != 1) fail("it is not one process");
   auto bodies = must(host::Bodies::gather(*tree));
   for (const host::Obstacle& o : bodies->obstacles()) std::printf("%s\n", o.text().c_str());
   if (!bodies->obstacles().empty()) fail("not checkpointable");

@@ -38,7 +38,7 @@
 namespace {
 
 std::atomic<bool> g_stop{false};
-bool g_strict = false, g_epoll = true;
+bool g_strict = false, g_epoll = true, g_many_letters = false;
 std::atomic<long> g_errors{0};
 
 [[gnu::format(printf, 1, 2)]] void bad(const char* format, ...) {
@@ -118,7 +118,7 @@ class Letterbox {
   Letterbox() {
     if (socketpair(AF_UNIX, SOCK_DGRAM, 0, ends_) != 0) bad("socketpair");
     send(ends_[0], "first", 5, 0);
-    if (!messages_are_seen()) return;
+    if (!g_many_letters) return;
     for (const char* text : {"second", "third"}) send(ends_[0], text, std::strlen(text), 0);
   }
   ~Letterbox() {
@@ -324,6 +324,7 @@ void end_children(const std::vector<pid_t>& all) {
 
 int main(int argc, char** argv) {
   block({SIGTERM, kRealtime});
+  g_many_letters = messages_are_seen();  // which takes a child: not for those who dump us to meet
   const std::vector<pid_t> children =
       start_children(argc > 1 && std::strcmp(argv[1], "family") == 0 ? 4 : 0);
   std::puts("ready");
