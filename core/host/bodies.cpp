@@ -59,10 +59,6 @@ void leave_out(std::span<const format::GuardArea> guards, std::vector<PageRange>
   ranges = std::move(left);
 }
 
-bool is_private(const format::Vma& vma) {
-  return vma.vma_type == format::kVmaAnon || vma.vma_type == format::kVmaFile;
-}
-
 std::size_t count_pages(std::span<const PageRange> ranges) {
   std::size_t n = 0;
   for (const PageRange& r : ranges) n += (r.end - r.begin) / format::kPageSize;
@@ -83,28 +79,32 @@ Status find_frames(const ProcessState& s, Bodies::OwnPages& out) {
   return {};
 }
 
-// Private mappings with no shared one between them are looked at together: what is found in the
-// kernel's own mappings there does not count.
-Status find_pages(const ProcessState& s, std::vector<PageRange>& out) {
+// What is found between the mappings, in the kernel's own for example, does not count.
+Status find_pages_of(const PageScanner& pages, std::span<const PageRange> mappings,
+                     std::vector<PageRange>& out) {
   std::vector<PageRange> found;
-  const auto& vmas = s.mm.vmas;
-  for (auto first = vmas.begin(); first != vmas.end();) {
-    const auto shared = [](const format::ImageVma& v) { return !is_private(v.vma); };
-    const auto last = std::find_if(first, vmas.end(), shared);
-    if (first == last) {
-      ++first;
-      continue;
-    }
-    found.clear();
-    CKPT_CHECK(s.pages.scan(first->vma.vm_start, std::prev(last)->vma.vm_end, found));
-    for (const PageRange& r : found) {
-      while (first != last && first->vma.vm_end <= r.begin) ++first;
-      for (auto v = first; v != last && v->vma.vm_start < r.end; ++v)
-        out.push_back({std::max<std::uint64_t>(r.begin, v->vma.vm_start),
-                       std::min<std::uint64_t>(r.end, v->vma.vm_end)});
-    }
-    first = last;
+  CKPT_CHECK(pages.scan(mappings, found));
+  auto first = mappings.begin();
+  for (const PageRange& r : found) {
+    while (first != mappings.end() && first->end <= r.begin) ++first;
+    for (auto m = first; m != mappings.end() && m->begin < r.end; ++m)
+      out.push_back({std::max(r.begin, m->begin), std::min(r.end, m->end)});
   }
+  return {};
+}
+
+// Private mappings with no shared one between them are looked at together.
+Status find_pages(const ProcessState& s, std::vector<PageRange>& out) {
+  std::vector<PageRange> together;
+  for (const Mapping& m : s.mappings) {
+    if (m.shared) {
+      CKPT_CHECK(find_pages_of(s.pages, together, out));
+      together.clear();
+    } else if (m.has_own && !m.is_kernels()) {
+      together.push_back({m.start, m.end});
+    }
+  }
+  CKPT_CHECK(find_pages_of(s.pages, together, out));
   leave_out(s.mm.guards, out);
   return {};
 }

@@ -63,6 +63,19 @@ bool scan_head(std::string_view line, Mapping& m) {
   return true;
 }
 
+// "Anonymous:            12 kB"
+bool is_some(std::string_view line, std::string_view name) {
+  return line.starts_with(name) && line.find_first_of("123456789", name.size()) != line.npos;
+}
+
+void scan_detail(std::string_view line, Mapping& m) {
+  constexpr std::string_view kFlags = "VmFlags:";
+  if (line.starts_with(kFlags))
+    m.flags = trim(line.substr(kFlags.size()));
+  else if (is_some(line, "Anonymous:") || is_some(line, "Swap:"))
+    m.has_own = true;
+}
+
 }  // namespace
 
 bool Mapping::has(std::string_view flag) const {
@@ -84,9 +97,7 @@ Result<std::vector<Mapping>> parse_smaps(std::string_view text) {
     // A head begins with an address in lower case, a detail with a name.
     if (line[0] >= 'A' && line[0] <= 'Z') {
       if (out.empty()) return not_understood(line);
-      constexpr std::string_view kFlags = "VmFlags:";
-      if (!line.starts_with(kFlags)) continue;
-      out.back().flags = trim(line.substr(kFlags.size()));
+      scan_detail(line, out.back());
       continue;
     }
     Mapping m;

@@ -20,12 +20,14 @@ struct Mapping {
   std::string name;      // a path, "[stack]", or empty; without " (deleted)"
   bool deleted = false;  // the name ended in " (deleted)"
   std::string flags;     // VmFlags: codes of two letters with a blank between
+  bool has_own = false;  // anonymous pages, in memory or swapped out: Anonymous and Swap
   [[nodiscard]] bool has(std::string_view flag) const;
   // Pages of the kernel's own: the vdso and its data.
   [[nodiscard]] bool is_kernels() const;
 };
 
-// In ascending order. Without VmFlags (/proc/PID/maps) `flags` stay empty.
+// In ascending order. Of /proc/PID/maps, which has no details, `flags` and `has_own` stay as they
+// are.
 Result<std::vector<Mapping>> parse_smaps(std::string_view text);
 
 }  // namespace ckpt::host

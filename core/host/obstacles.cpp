@@ -236,7 +236,7 @@ class ObstacleFinder {
       add(p, object,
           "is a file of type socket, and what it is connected to cannot be learned: " +
               contents_.sockets.unknown(),
-          "sock_diag(7) tells of it");
+          "sock_diag(7) tells of it; the kernel may need a module: modprobe unix_diag");
     else if (!known)
       add(p, object, "is a file of type socket, but not of AF_UNIX", "close it");
     else if (!known->why.empty())

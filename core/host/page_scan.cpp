@@ -66,12 +66,12 @@ Result<PageScanner> PageScanner::open(pid_t pid) {
   return scanner;
 }
 
-Status PageScanner::scan(std::uint64_t begin, std::uint64_t end,
-                         std::vector<PageRange>& out) const {
-  const Status scanned = scan_ioctl(begin, end, out);
-  if (scanned.has_error() && scanned.error().errno_value == ENOTTY)
-    return scan_table(begin, end, out);
-  return scanned;
+Status PageScanner::scan(std::span<const PageRange> mappings, std::vector<PageRange>& out) const {
+  if (mappings.empty()) return {};
+  const Status scanned = scan_ioctl(mappings.front().begin, mappings.back().end, out);
+  if (!scanned.has_error() || scanned.error().errno_value != ENOTTY) return scanned;
+  for (const PageRange& m : mappings) CKPT_CHECK(scan_table(m.begin, m.end, out));
+  return {};
 }
 
 Status PageScanner::scan_ioctl(std::uint64_t begin, std::uint64_t end,
@@ -85,7 +85,7 @@ Status PageScanner::scan_ioctl(std::uint64_t begin, std::uint64_t end,
 
 Status PageScanner::scan_table(std::uint64_t begin, std::uint64_t end,
                                std::vector<PageRange>& out) const {
-  std::uint64_t entries[512];
+  std::uint64_t entries[8192];
   for (std::uint64_t at = begin; at < end;) {
     const auto some = std::span(entries).first(
         std::min<std::uint64_t>(std::size(entries), (end - at) / format::kPageSize));

@@ -1,6 +1,8 @@
 // Which pages of a process hold contents of its own, and reading them.
 #pragma once
 
+#include <span>
+
 #include "core/host/inject.h"
 #include "core/host/maps_text.h"
 
@@ -12,12 +14,14 @@ struct PageRange {
 
 // The pages of private mappings that are the process's own: written at some time, in memory or
 // swapped out. Those that only show a file or the zero page are left out. By PAGEMAP_SCAN
-// (Linux 6.7), else by /proc/PID/pagemap. errno EACCES if neither may be read.
+// (Linux 6.7), which looks at what there is in one walk; else by /proc/PID/pagemap, which has 8
+// bytes for each address that could hold a page. errno EACCES if neither may be read.
 class PageScanner {
  public:
   PageScanner() = default;  // of nothing
   static Result<PageScanner> open(pid_t pid);
-  Status scan(std::uint64_t begin, std::uint64_t end, std::vector<PageRange>& out) const;
+  // Of mappings in ascending order; what is between them may be looked at, too, and be in `out`.
+  Status scan(std::span<const PageRange> mappings, std::vector<PageRange>& out) const;
   // The frames of the pages from `begin` on, as far as other processes may have the same: 0 for a
   // page that is this process's alone or is swapped out, and where frames are not told (they are to
   // CAP_SYS_ADMIN).

@@ -154,9 +154,10 @@ double scan_and_read(pid_t root, std::size_t& pages) {
       const auto scanner = must(host::PageScanner::open(pid));
       const auto maps = must(host::ProcFs("/proc").read(std::to_string(pid) + "/smaps"));
       std::vector<host::PageRange> ranges;
-      for (const host::Mapping& m : must(host::parse_smaps(maps)))
-        if (!m.shared && m.name != "[vvar]" && m.name != "[vsyscall]" && m.name != "[vvar_vclock]")
-          (void)scanner.scan(m.start, m.end, ranges);
+      for (const host::Mapping& m : must(host::parse_smaps(maps))) {
+        const host::PageRange range{m.start, m.end};
+        if (!m.shared && !m.is_kernels()) (void)scanner.scan({&range, 1}, ranges);
+      }
       const int fd = open((dir + "/mem").c_str(), O_RDONLY);
       for (const host::PageRange& r : ranges)
         for (std::uint64_t at = r.begin; at < r.end;) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Each program of ckpt_state through the real command: dumped, restored, and both once more.
 
-    run_states.py CKPT CKPT_STATE [--host|--nested] [--fixed] [--jobs N] [THEME|NAME...]
+    run_states.py CKPT CKPT_STATE [--host|--nested] [--fixed] [--older] [--jobs N] [THEME|NAME...]
 
 Before that it is dumped and left running. The first restore is with --here, the second into a pid
 namespace of its own. Each time the tree must
@@ -9,7 +9,7 @@ be the one that was dumped: numbers, families, states, names, mappings, descript
 /proc/PID/status tells. At last the root gets SIGTERM through ckpt and says whether all was right.
 
 --nested: all of it within a pid namespace with a /proc of its own; --host, the default: here.
---fixed: addresses are not random. One line for each program; exit status 1 if one failed, 77 if all
+--fixed: addresses are not random. --older: dumps find a kernel like Linux 6.1. One line for each program; exit status 1 if one failed, 77 if all
 were skipped (not permitted here).
 """
 import argparse
@@ -32,6 +32,8 @@ UNNAMED = os.O_TMPFILE  # shown by who created a file so; its restore opens what
 WAITS = "128 "  # rt_sigtimedwait(2)
 PATIENCE = 100  # seconds that a step may take on a machine with much else to do
 SKIPPED = 77
+NEWER = ("guard_pages",)  # what a kernel like Linux 6.1 has not
+OLDER_KERNEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "older_kernel.py")
 # The kernel shows empty messages of sockets to the first look only (MSG_PEEK with SO_PEEK_OFF).
 SEEN_ONCE = ("socket_messages", "socket_many_messages", "socket_shutdown", "socket_options")
 
@@ -234,8 +236,9 @@ def difference(before, after):
 class Run:
     """One program: it says "ready", and checks itself after SIGTERM."""
 
-    def __init__(self, ckpt, command, children, folder, name):
-        self.ckpt, self.command, self.children, self.name = ckpt, command, children, name
+    def __init__(self, ckpt, dumper, command, children, folder, name):
+        self.ckpt, self.dumper, self.command = ckpt, dumper, command
+        self.children, self.name = children, name
         self.base = os.path.join(folder, name)
 
     def until(self, condition, what):
@@ -262,7 +265,7 @@ class Run:
 
     def dump(self, root, *options):
         out = self.base + ".dump"
-        dump = self.children.start([self.ckpt, "dump", "--pid", str(root), "-o", self.image(),
+        dump = self.children.start([*self.dumper, "dump", "--pid", str(root), "-o", self.image(),
                                     *options], out)
         status = self.children.wait(dump, "dump")
         if status != 0:
@@ -383,6 +386,7 @@ def main():
     place.add_argument("--host", action="store_true")
     place.add_argument("--nested", action="store_true")
     parser.add_argument("--fixed", action="store_true")
+    parser.add_argument("--older", action="store_true")
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("which", nargs="*")
     options = parser.parse_intermixed_args()
@@ -392,6 +396,12 @@ def main():
     if options.fixed and ctypes.CDLL(None).personality(ADDR_NO_RANDOMIZE) < 0:
         print("skipped: addresses may not be the same each time: personality(2) is not permitted")
         return SKIPPED
+    dumper = [options.ckpt]
+    if options.older:
+        dumper = [sys.executable, "-B", OLDER_KERNEL, options.ckpt]
+        if subprocess.run([*dumper[:-1], "true"], check=False).returncode != 0:
+            print("skipped: needs seccomp(2)")
+            return SKIPPED
     if options.nested:
         command = [a for a in sys.argv if a != "--nested"]
         probe = subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "true"], check=False)
@@ -405,12 +415,15 @@ def main():
                              text=True).stdout.splitlines()]
     names = [n for theme, n in listed
              if not options.which or theme in options.which or n in options.which]
+    if options.older:
+        names = [n for n in names if n not in NEWER]
     if not names:
         parser.error("no such program")
     children = Children()
     with tempfile.TemporaryDirectory(prefix="ckpt-states-") as folder:
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            run = lambda n: Run(options.ckpt, [options.state, n], children, folder, n).verdict()
+            run = lambda n: Run(options.ckpt, dumper, [options.state, n], children, folder,
+                                n).verdict()
             verdicts = list(pool.map(run, names))
         end_all()
     failed = [n for n, v in zip(names, verdicts) if v == "FAIL"]

@@ -158,7 +158,7 @@ Check many_mappings() {
 
 // An island in a large area that is merely reserved, as language runtimes do it.
 Check reserved_area() {
-  constexpr std::size_t kLarge = std::size_t{1} << 36;
+  constexpr std::size_t kLarge = std::size_t{1} << 44;
   char* const m = map(kLarge, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
   char* const island = m + kLarge / 2;
   check(mprotect(island, 4 * kPage, PROT_READ | PROT_WRITE) == 0, "mprotect");
