@@ -49,6 +49,7 @@ Result<std::unique_ptr<LiveTree>> LiveTree::capture(const Console& console, pid_
     live->bodies_ = std::move(*bodies);
     if (!live->bodies_->obstacles().empty())
       return not_checkpointable(console, live->bodies_->obstacles());
+    for (const std::string& hazard : live->bodies_->hazards()) console.note("warning: " + hazard);
     return live;
   }
 }

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/host/inject.h"
 #include "restart/host_executor_parts.h"
 #include "restart/numbers.h"
 #include "restart/print_plan.h"
@@ -306,6 +307,7 @@ class Compiler {
     s.leads_group = s.own_init && std::any_of(f_.pgid.begin(), f_.pgid.end(), outside);
     s.mount_proc = options_.mount_proc && options_.place == Place::own_namespace;
     s.tells_stops = options_.keep_session;
+    s.descriptor_limit = host::descriptor_limit();
     s.opens_root_ns = opens_root_ns_;
     s.keep_fds_from = static_cast<std::uint32_t>(options_.keep_fds_from);
     s.gifts_file = options_.gifts.file;

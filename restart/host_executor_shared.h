@@ -6,6 +6,8 @@
 // they become what they are to be. `failed` is set once, and whoever sees it exits.
 #pragma once
 
+#include <sys/resource.h>
+
 #include <cstddef>
 
 #include "restart/host_executor.h"
@@ -85,6 +87,7 @@ struct Shared {
   int socket = -1;                 // the restorer's end; hung up when the supervisor is gone
   int supervisors_socket = -1;
   std::uint32_t keep_fds_from = 0;
+  rlimit descriptor_limit{};  // of zombies: what the supervisor had before it raised its own
   int gifts_file = -1;
   Become become = nullptr;
   const void* context = nullptr;

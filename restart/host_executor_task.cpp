@@ -182,6 +182,7 @@ CKPT_RAW long end(Shared& s, std::uint32_t me, std::uint32_t step) {
     if (fd < 0) return fd;
     s.leaving = static_cast<std::int32_t>(fd);
   }
+  call(SYS_prlimit64, 0, RLIMIT_NOFILE, address(&s.descriptor_limit), 0);
   pass_turn(s, me, step);
   die(cell);
 }

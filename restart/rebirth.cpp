@@ -52,7 +52,8 @@ struct Rebirth::Impl {
 namespace {
 
 // More than enough for the programs: memory that is never touched costs nothing.
-std::uint64_t region_size(const format::Image& image, const PageStore& pages, const Arena& arena) {
+std::uint64_t region_size(const format::Image& image, const PageStore& pages, const Arena& arena,
+                          bool count_timers) {
   std::uint64_t size = 1 << 20;
   for (const format::ImageMm& mm : image.process.mms) {
     size += (128 << 10) + mm.vmas.size() * 1024 + mm.guards.size() * 128;
@@ -61,8 +62,11 @@ std::uint64_t region_size(const format::Image& image, const PageStore& pages, co
   }
   for (const format::ImageThread& t : image.process.threads)
     size += (16 << 10) + t.xstate.size() + t.pending.size() * 512;
-  for (const format::ImageSignal& s : image.process.signals)
+  for (const format::ImageSignal& s : image.process.signals) {
     size += s.pending.size() * 512 + s.timers.size() * 1024;
+    for (const format::PosixTimer& t : s.timers)
+      if (count_timers) size += static_cast<std::uint64_t>(t.id.value());
+  }
   for (const format::ImageCred& c : image.process.creds)
     size += c.groups.size() * 8 * image.process.threads.size();
   size += image.locks.size() * 256;
@@ -153,17 +157,19 @@ bool Rebirth::possible(const format::Image& image) {
 }
 
 Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& forest,
-                                 const PageStore& pages, const RebirthOptions& options) {
+                                 const PageStore& pages, const RebirthOptions& wanted) {
   if (!possible(image))
     return cannot("cannot restore", "the image holds no memory and no registers",
                   "it can be rehearsed: --rehearse");
   CKPT_CHECK(check_platform(image));
+  RebirthOptions options = wanted;
+  if (!chooses_timer_numbers()) options.count_timers = true;
   const int first_fd = highest_fd(image) + 1;
   CKPT_CHECK(raise_limit(first_fd + 16));
   auto impl = std::make_unique<Impl>(
       Impl{{}, {}, OpenedFiles(first_fd), nullptr, {}, {}, {}, {}, {}, 0, 0, first_fd, -1});
   if (options.plan) impl->arena = Arena(image, forest, *options.plan, pages);
-  const std::uint64_t size = region_size(image, pages, impl->arena);
+  const std::uint64_t size = region_size(image, pages, impl->arena, options.count_timers);
   CKPT_TRY(const std::uint64_t hole, find_hole(image, size + impl->arena.size()));
   CKPT_TRY(impl->region, SharedRegion::map(hole, size));
   impl->words = impl->region.make<RebirthWords>();

@@ -47,6 +47,8 @@ struct RebirthOptions {
   std::optional<std::vector<std::uint32_t>> groups;
   // Who makes whom, so that they share memory copy-on-write; null: they share none.
   const Plan* plan = nullptr;
+  // Numbers of POSIX timers are counted up to, as a kernel before 6.15 needs it.
+  bool count_timers = false;
 };
 
 class Rebirth {

@@ -134,6 +134,7 @@ class ProcessCompiler {
   void placement(const format::ImageThread& t);
   Status pending(std::size_t task, const std::vector<format::Siginfo>& queue, bool shared);
   void timers();
+  void skip_timers(std::uint64_t next, std::uint64_t wanted);
   Status credentials(std::size_t task);
   void arrive(std::size_t task);
   Status come_alive(std::size_t task);

@@ -14,12 +14,11 @@
 #include <cstring>
 
 #include "restart/rebirth_compile.h"
+#include "restart/requirements.h"
 
 namespace ckpt::restart {
 
 namespace {
-
-constexpr int kTimerCreateRestoreIds = 77;  // prctl(2), Linux 6.15
 
 struct AltStack {  // stack_t
   std::uint64_t sp;
@@ -29,6 +28,15 @@ struct AltStack {  // stack_t
 
 struct Interval {
   std::uint64_t interval_s, interval_us, value_s, value_us;
+};
+
+struct TimerEvent {  // struct sigevent
+  std::uint64_t value;
+  std::int32_t signo, notify, tid;
+  std::int32_t pad[11];
+};
+struct TimerTimes {  // struct itimerspec
+  std::uint64_t interval_s, interval_ns, value_s, value_ns;
 };
 
 }  // namespace
@@ -164,27 +172,51 @@ void ProcessCompiler::timers() {
             host::kStubMust, i);
   }
   if (signal_.timers.empty()) return;
-  p_.call("keep the numbers of timers", SYS_prctl, {kTimerCreateRestoreIds, 1, 0, 0, 0});
-  for (const format::PosixTimer& t : signal_.timers) {
-    struct {
-      std::uint64_t value;
-      std::int32_t signo, notify, tid;
-      std::int32_t pad[11];
-    } event{t.value, t.signo, static_cast<std::int32_t>(t.notify.value()), t.tid, {}};
+  const bool chosen = !c_.options.count_timers;
+  if (chosen)
+    p_.call("keep the numbers of timers", SYS_prctl, {kTimerCreateRestoreIds, 1, 0, 0, 0});
+  auto timers = signal_.timers;
+  std::sort(timers.begin(), timers.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  std::uint64_t next = 0;  // the number that the kernel gives
+  for (const format::PosixTimer& t : timers) {
+    const TimerEvent event{
+        t.value, t.signo, static_cast<std::int32_t>(t.notify.value()), t.tid, {}};
     const std::int32_t id = t.id;
     const auto number = static_cast<std::uint64_t>(id);
+    if (!chosen) skip_timers(next, number);
     p_.call("make timer", SYS_timer_create,
             {static_cast<std::uint64_t>(std::int64_t{t.clock}), c_.region.put(&event, sizeof event),
              c_.region.put(&id, sizeof id)},
             host::kStubMust, number);
+    // That it has the number.
+    TimerTimes times{};
+    if (!chosen)
+      p_.call("make timer", SYS_timer_gettime, {number, c_.region.put(&times, sizeof times)},
+              host::kStubMust, number);
+    next = number + 1;
     if (t.remaining_ns == 0) continue;
     constexpr std::uint64_t kSecond = 1000000000;
-    const std::uint64_t spec[4] = {t.interval_ns / kSecond, t.interval_ns % kSecond,
-                                   t.remaining_ns / kSecond, t.remaining_ns % kSecond};
-    p_.call("set timer", SYS_timer_settime, {number, 0, c_.region.put(spec, sizeof spec), 0},
+    times = {t.interval_ns / kSecond, t.interval_ns % kSecond, t.remaining_ns / kSecond,
+             t.remaining_ns % kSecond};
+    p_.call("set timer", SYS_timer_settime, {number, 0, c_.region.put(&times, sizeof times), 0},
             host::kStubMust, number);
   }
-  p_.call("keep the numbers of timers", SYS_prctl, {kTimerCreateRestoreIds, 0, 0, 0, 0});
+  if (chosen)
+    p_.call("keep the numbers of timers", SYS_prctl, {kTimerCreateRestoreIds, 0, 0, 0, 0});
+}
+
+// Before Linux 6.15 a process's timers are numbered as they come: those between are made and ended
+// again, not too many at once (RLIMIT_SIGPENDING).
+void ProcessCompiler::skip_timers(std::uint64_t next, std::uint64_t wanted) {
+  constexpr std::uint64_t kAtOnce = 256;
+  const TimerEvent none{0, 0, SIGEV_NONE, 0, {}};
+  const std::uint64_t event = c_.region.put(&none, sizeof none), id = c_.region.put(&next, 8);
+  for (; next < wanted; next += std::min(kAtOnce, wanted - next)) {
+    const std::uint64_t count = std::min(kAtOnce, wanted - next);
+    p_.call("count timers up", SYS_timer_create, {CLOCK_MONOTONIC, event, id, 0, 0, count},
+            host::kStubRepeat | host::kStubSame);
+    p_.call("count timers up", SYS_timer_delete, {next, 0, 0, 0, 0, count}, host::kStubRepeat);
+  }
 }
 
 // What each thread has of its own, its registers aside.

@@ -71,6 +71,11 @@ void check_processors(const format::Image& image, std::vector<Requirement>& out)
 
 }  // namespace
 
+bool chooses_timer_numbers() {
+  constexpr int kGet = 2;
+  return ::prctl(kTimerCreateRestoreIds, kGet, 0, 0, 0) >= 0;
+}
+
 std::vector<Requirement> unmet_platform(const format::Image& image) {
   std::vector<Requirement> out;
   const format::Platform& p = image.process.platform;
@@ -102,13 +107,14 @@ std::vector<Requirement> unmet_requirements(const format::Image& image, HostOpti
   if (::prctl(PR_SET_MM, PR_SET_MM_MAP_SIZE, &size, 0, 0) != 0)
     out.push_back({Of::kernel, "the bounds of a process's memory cannot be set (PR_SET_MM_MAP)",
                    "a kernel with CONFIG_CHECKPOINT_RESTORE"});
-  const auto& signals = image.process.signals;
-  constexpr int kTimerRestoreIds = 77, kGet = 2;
-  if (std::any_of(signals.begin(), signals.end(),
-                  [](const auto& s) { return !s.timers.empty(); }) &&
-      ::prctl(kTimerRestoreIds, kGet, 0, 0, 0) < 0)
-    out.push_back(
-        {Of::kernel, "POSIX timers cannot be made with their numbers", "Linux 6.15 or newer"});
+  if (chooses_timer_numbers()) return out;
+  constexpr std::int32_t kMostCounted = 10'000'000;  // takes some seconds
+  for (const format::ImageSignal& s : image.process.signals)
+    for (const format::PosixTimer& t : s.timers)
+      if (t.id > kMostCounted)
+        out.push_back({Of::kernel,
+                       "POSIX timer " + std::to_string(t.id) + " cannot be made with its number",
+                       "Linux 6.15 or newer"});
   return out;
 }
 

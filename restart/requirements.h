@@ -18,6 +18,10 @@ struct Requirement {
 
 // Those that are not met; none for an image without memory. Nothing is changed.
 std::vector<Requirement> unmet_requirements(const format::Image& image, HostOptions::Place place);
+// Can a process choose the numbers of its POSIX timers (kTimerCreateRestoreIds)? Else it counts up
+// to them.
+constexpr int kTimerCreateRestoreIds = 77;  // of prctl(2), Linux 6.15
+bool chooses_timer_numbers();
 // Those of the processor and the vdso alone.
 std::vector<Requirement> unmet_platform(const format::Image& image);
 

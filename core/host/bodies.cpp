@@ -166,6 +166,15 @@ Status Bodies::find_own_pages() {
   return {};
 }
 
+std::vector<std::string> Bodies::hazards() const {
+  const auto n = std::count_if(processes_.begin(), processes_.end(),
+                               [](const ProcessState& s) { return !s.keeps_semaphores; });
+  if (n == 0) return {};
+  return {
+      "Linux before 6.5 does not tell whether an eventfd(2) is a semaphore: " + std::to_string(n) +
+      (n == 1 ? " process has some" : " processes have some") + ", restored as if none was"};
+}
+
 Status Bodies::complete(core::Process& root) {
   core::for_each_process(root, [&](core::Process& p) {
     for (const auto& pid : {p.tgid, p.pgrp}) pids_[pid->nr_at(0)] = pid;

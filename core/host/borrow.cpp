@@ -4,6 +4,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
+
 #include "core/host/reading.h"
 
 namespace ckpt::host {
@@ -25,6 +28,12 @@ Borrower::Borrower(const ProcessState& process) : process_(open_process(process)
 
 Descriptor Borrower::borrow(int fd) const {
   return Descriptor(static_cast<int>(::syscall(SYS_pidfd_getfd, process_.get(), fd, 0)));
+}
+
+std::string Borrower::why() const {
+  return process_.get() < 0 ? "its first thread has exited, and Linux before 6.9 does not give "
+                              "what others have open"
+                            : std::strerror(errno);
 }
 
 Descriptor end_of_pipe(const ProcessState& process, int fd, int flags) {

@@ -11,6 +11,8 @@ class Borrower {
   explicit Borrower(const ProcessState& process);
   // pidfd_getfd(2); get() is -1 and errno is set where that fails.
   [[nodiscard]] Descriptor borrow(int fd) const;
+  // Why it failed just now.
+  [[nodiscard]] std::string why() const;
 
  private:
   Descriptor process_;

@@ -13,6 +13,8 @@
 // is overwritten only if no thread can be in it or return to it.
 #pragma once
 
+#include <sys/resource.h>
+
 #include <functional>
 #include <optional>
 
@@ -37,6 +39,8 @@ class Descriptor {
   int fd_;
 };
 
+// RLIMIT_NOFILE as it was for this process before it was raised here.
+const rlimit& descriptor_limit();
 // This process may have as many as it could; gives how many.
 std::uint64_t raise_descriptor_limit();
 // Makes room for as many more. A table that grows while other threads use it waits for all

@@ -90,7 +90,7 @@ FileOwners FileOwners::find(const TreeSnapshot& snapshot,
       const Descriptor file = process->borrow(fd.fd);
       if (file.get() < 0) {
         out.owners_[{s.snapshot->pid, fd.fd}].why =
-            "whom it signals cannot be learned: " + std::string(std::strerror(errno));
+            "whom it signals cannot be learned: " + process->why();
         continue;
       }
       if (auto owner = OwnerAsker(snapshot, s).ask(file.get()))

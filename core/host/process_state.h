@@ -51,8 +51,9 @@ struct ProcessState {
   bool stops = false;                        // a SIGSTOP waits to be taken: as good as stopped
   std::vector<DescriptorState> descriptors;  // those with an inside
   std::vector<ThreadState> threads;          // ascending tids
-  std::vector<std::string> surprises;        // what gather_inside() found that no image can hold
-  std::optional<Injector> injector;          // from gather_inside() on
+  bool keeps_semaphores = true;        // false: of an eventfd it is not told whether it is one
+  std::vector<std::string> surprises;  // what gather_inside() found that no image can hold
+  std::optional<Injector> injector;    // from gather_inside() on
 };
 
 // Of all processes that are no zombies, in tree order; or of one. errno ESRCH if it has ended.

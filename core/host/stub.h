@@ -48,6 +48,7 @@ enum StubFlag : std::uint32_t {
   kStubSkip = 16,    // a failure skips the next entry
   kStubRepeat = 32,  // a[5] times, which counts down; a[0] grows by 1, a[1] and a[2] by the lower
                      // and the upper half of a[4]; until a call fails
+  kStubSame = 64,    // a[0] does not grow
 };
 
 struct StubReport {

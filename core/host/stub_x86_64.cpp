@@ -47,8 +47,10 @@ next_entry:
 	add %rax, 16(%r12)
 	mov 44(%r12), %eax
 	add %rax, 24(%r12)
+	test $64, %bl
+	jnz 6f
 	incq 8(%r12)
-	decq 48(%r12)
+6:	decq 48(%r12)
 	jnz next_entry
 	jmp advance
 5:	test $17, %bl

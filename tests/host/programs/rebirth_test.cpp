@@ -2,8 +2,9 @@
 // they are asked whether all was right. The tree is this program's business: the process is its
 // child before and after.
 //
-//     ckpt_rebirth_test CYCLES PROGRAM [ARGUMENT...]
+//     ckpt_rebirth_test [--count-timers] CYCLES PROGRAM [ARGUMENT...]
 //
+// --count-timers: as a kernel before 6.15 needs it.
 // PROGRAM says "ready" on standard output when it may be dumped, and ends with status 0 after
 // SIGTERM if all was right. Exit status 77: not permitted here.
 #include <fcntl.h>
@@ -107,13 +108,15 @@ pid_t clone_as(pid_t pid) {
   return static_cast<pid_t>(syscall(SYS_clone3, &args, sizeof args));
 }
 
-void rebear(pid_t pid, const std::vector<std::byte>& bytes) {
+void rebear(pid_t pid, const std::vector<std::byte>& bytes, bool count_timers) {
   auto pages = must(restart::PageStore::create());
   format::MemorySource source(bytes);
   format::StreamReader reader(source);
   const format::Image image = must(format::read_image(reader, pages.get()));
   const restart::Forest forest = must(restart::make_forest(image));
-  auto rebirth = must(restart::Rebirth::prepare(image, forest, *pages));
+  restart::RebirthOptions options;
+  options.count_timers = count_timers;
+  auto rebirth = must(restart::Rebirth::prepare(image, forest, *pages, options));
   const pid_t child = clone_as(pid);
   if (child < 0 && errno == EPERM) {
     std::printf("skipped: numbers of processes may not be chosen here\n");
@@ -147,7 +150,9 @@ std::size_t shared_mappings(pid_t pid) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 3) return 2;
+  const bool count_timers = argc > 1 && std::strcmp(argv[1], "--count-timers") == 0;
+  argv += count_timers ? 1 : 0;
+  if (argc < (count_timers ? 4 : 3)) return 2;
   char output[] = "/tmp/ckpt_rebirth_XXXXXX";
   close(mkstemp(output));
   const pid_t pid = start(argv + 2, output);
@@ -156,7 +161,7 @@ int main(int argc, char** argv) {
   for (int i = 0; i < std::atoi(argv[1]); ++i) {
     const auto image = dump(pid);
     if (waitpid(pid, &status, 0) != pid && errno != ECHILD) fail("it did not end");
-    rebear(pid, image);
+    rebear(pid, image, count_timers);
     pause_ms(50);
     if (i == 0) pause_ms(200);
     if (waitpid(pid, &status, WNOHANG) == pid)

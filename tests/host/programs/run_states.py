@@ -17,6 +17,7 @@ import concurrent.futures
 import ctypes
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -236,9 +237,10 @@ def difference(before, after):
 class Run:
     """One program: it says "ready", and checks itself after SIGTERM."""
 
-    def __init__(self, ckpt, dumper, command, children, folder, name):
-        self.ckpt, self.dumper, self.command = ckpt, dumper, command
-        self.children, self.name = children, name
+    def __init__(self, ckpt, command, children, folder, name, dumper=None):
+        """`dumper`: the command that dumps, if it is not just `ckpt`."""
+        self.ckpt, self.command, self.children, self.name = ckpt, command, children, name
+        self.dumper = dumper or [ckpt]
         self.base = os.path.join(folder, name)
 
     def until(self, condition, what):
@@ -393,6 +395,9 @@ def main():
     if os.geteuid() != 0:
         print("skipped: needs root")
         return SKIPPED
+    # As a login shell has it: ckpt raises it for itself, not for those it restores.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard // 2, hard))
     if options.fixed and ctypes.CDLL(None).personality(ADDR_NO_RANDOMIZE) < 0:
         print("skipped: addresses may not be the same each time: personality(2) is not permitted")
         return SKIPPED
@@ -422,8 +427,8 @@ def main():
     children = Children()
     with tempfile.TemporaryDirectory(prefix="ckpt-states-") as folder:
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            run = lambda n: Run(options.ckpt, dumper, [options.state, n], children, folder,
-                                n).verdict()
+            run = lambda n: Run(options.ckpt, [options.state, n], children, folder, n,
+                                dumper).verdict()
             verdicts = list(pool.map(run, names))
         end_all()
     failed = [n for n, v in zip(names, verdicts) if v == "FAIL"]

@@ -89,12 +89,15 @@ Check event_files() {
   const itimerspec long_ago{{0, 0}, {900, 0}}, soon{{0, 20000000}, {0, 1}};
   timerfd_settime(slow, 0, &long_ago, nullptr);
   timerfd_settime(fast, 0, &soon, nullptr);
+  // Before Linux 6.5 nobody can see that it is one.
+  const std::string info_of = "/proc/self/fdinfo/" + std::to_string(semaphore);
+  const std::uint64_t each = line_of(info_of, "eventfd-semaphore").empty() ? 3 : 1;
   return [=] {
     std::uint64_t n = 0;
     check(read(plain, &n, 8) == 8 && n == 7 && read(plain, &n, 8) == -1 && errno == EAGAIN,
           "eventfd");
-    check(read(semaphore, &n, 8) == 8 && n == 1 && read(semaphore, &n, 8) == 8 && n == 1,
-          "semaphore");
+    for (std::uint64_t left = 3; left > 0; left -= each)
+      check(read(semaphore, &n, 8) == 8 && n == each, "semaphore");
     raise(SIGUSR1);
     signalfd_siginfo info{};
     check(read(signals, &info, sizeof info) == sizeof info && info.ssi_signo == SIGUSR1 &&

@@ -189,6 +189,7 @@ Check socket_datagram_peer_gone() {
 }
 
 Check socket_shutdown() {
+  needs_looks();
   const Pair sent = make_pair(SOCK_STREAM), deaf = make_pair(SOCK_STREAM),
              packets = make_pair(SOCK_SEQPACKET), datagrams = make_pair(SOCK_DGRAM);
   for (const Pair& pair : {sent, packets}) {

@@ -1,4 +1,5 @@
 // Threads, and what a processor holds of them.
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -246,6 +247,10 @@ std::string leaders_state() {
 
 // The leader has exited; two threads live on, one of which has a timer of its own.
 Check dead_leader() {
+  constexpr unsigned kPidfdThread = O_EXCL;
+  const auto pidfd = static_cast<int>(syscall(SYS_pidfd_open, getpid(), kPidfdThread));
+  if (pidfd < 0) skip("pidfd_open(2) of threads, Linux 6.9");
+  close(pidfd);
   static std::atomic<bool> go{false};
   auto* const other = new std::thread([] {
     prctl(PR_SET_NAME, "other");
