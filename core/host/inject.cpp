@@ -20,7 +20,8 @@ PhaseHook Injector::phase_hook;
 
 namespace {
 
-constexpr int kCallTimeout = 10000;  // milliseconds
+constexpr int kCallTimeout = 10000;      // milliseconds
+constexpr std::size_t kMostEntries = 8;  // of a stub
 
 void phase(int number) {
   if (Injector::phase_hook) Injector::phase_hook(number);
@@ -162,10 +163,12 @@ Status Injector::check_slack(const ProcessSnapshot& process,
   std::vector<std::byte> vdso(site_.vdso_size);
   CKPT_CHECK(memory_->read(site_.vdso, vdso));
   slack_ = find_slack(vdso);
-  constexpr std::size_t kEntries = 10;
-  if (slack_.size() < StubImage{}.data(kEntries) + sizeof(std::uint64_t))
+  const std::size_t needed = StubImage{}.data(kMostEntries) + sizeof(std::uint64_t);
+  if (slack_.size() < needed)
     return cannot("cannot look into the process",
-                  name_of(process) + ": its vdso has no room that is unused", {}, ENOSPC);
+                  name_of(process) + ": at the end of its vdso " + std::to_string(slack_.size()) +
+                      " bytes are unused; it takes " + std::to_string(needed),
+                  "take an image without memory: --no-memory", ENOSPC);
   const std::uint64_t begin = site_.vdso + slack_.begin, end = site_.vdso + slack_.end;
   for (const FrozenThread* t : threads)
     if (t->regs.rip >= begin && t->regs.rip < end)
@@ -177,7 +180,7 @@ Status Injector::check_slack(const ProcessSnapshot& process,
   const auto rest = std::span(vdso).subspan(slack_.begin);
   if (std::all_of(rest.begin(), rest.end(), [](std::byte b) { return b == std::byte{0}; }))
     return {};
-  const auto code = stub_code();
+  const auto code = stub_slack_code();
   if (!std::equal(code.begin(), code.end(), rest.begin()))
     return cannot("cannot look into the process",
                   name_of(process) + ": the end of its vdso is in use by somebody else", {}, EBUSY);
@@ -295,7 +298,7 @@ Status Injector::start(FrozenThread& thread, std::size_t results_size, const Mak
       ~(format::kPageSize - 1);
 
   // What a thread runs that nobody waits for: entries 0, 1, 3, 4, 5, 6, 7.
-  const StubEntry small[] = {
+  const StubEntry small[kMostEntries] = {
       entry(SYS_mmap, kStubKeep | kStubSkip,
             {area, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
              ~0ULL, 0}),

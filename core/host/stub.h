@@ -58,7 +58,7 @@ struct StubReport {
   std::uint32_t pad = 0;
 };
 
-// What kStubLeave restores. It lies directly behind the code.
+// What kStubLeave restores. It lies directly behind the code, in a slack.
 struct StubContext {
   std::uint64_t r15 = 0, r14 = 0, r13 = 0, r12 = 0, rbp = 0, rbx = 0, r11 = 0, r10 = 0, r9 = 0,
                 r8 = 0, rax = 0, rcx = 0, rdx = 0, rsi = 0, rdi = 0, rsp = 0, rip = 0;
@@ -66,6 +66,9 @@ struct StubContext {
 };
 
 std::span<const std::byte> stub_code();
+// The part of it that knows StubOps only as far as kStubLeave and kStubJump, and that no call must
+// succeed (kStubMust): for the end of a vdso.
+std::span<const std::byte> stub_slack_code();
 constexpr std::size_t stub_round(std::size_t n) {
   return (n + 15) & ~std::size_t{15};
 }
@@ -77,7 +80,7 @@ StubContext stub_context(const user_regs_struct& regs, bool same_call);
 // The same as registers.
 user_regs_struct restarted(const user_regs_struct& regs, bool same_call);
 
-// Code, context, entries and 8 bytes of data (a signal mask) in a row, for `base`.
+// The code for a slack, context, entries and 8 bytes of data (a signal mask) in a row, for `base`.
 struct StubImage {
   std::uint64_t base = 0;
   std::uint64_t first_entry() const;

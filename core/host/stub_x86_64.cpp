@@ -10,12 +10,14 @@
 #error "the stub is written for x86-64 only"
 #endif
 
-// The offsets in the code below are those of StubEntry, StubReport and StubContext.
+// The offsets in the code below are those of StubEntry, StubReport and StubContext, and the numbers
+// those of StubOp. Up to ckpt_stub_slack_end is what a slack has to hold: some kernels leave 1000
+// bytes.
 asm(R"(
 	.pushsection .text
 	.balign 16
-	.globl ckpt_stub_begin, ckpt_stub_end
-	.hidden ckpt_stub_begin, ckpt_stub_end
+	.globl ckpt_stub_begin, ckpt_stub_slack_end, ckpt_stub_end
+	.hidden ckpt_stub_begin, ckpt_stub_slack_end, ckpt_stub_end
 ckpt_stub_begin:
 next_entry:
 	mov (%r12), %eax
@@ -71,15 +73,46 @@ special:
 	mov 16(%r12), %rdx
 	inc %eax
 	jz leave_here
-	inc %eax
-	jz sigreturn_here
-	inc %eax
-	jz store_here
-	inc %eax
+	add $4, %eax
+	jnz others_here
+	mov %rdi, %r12
+	jmp next_entry
+leave_here:
+	cld
+	cmpb $0, ckpt_stub_slack_end+138(%rip)
+	je 4f
+	std
+4:	mov ckpt_stub_slack_end+136(%rip), %al
+	mov ckpt_stub_slack_end+137(%rip), %ah
+	add $1, %al
+	sahf
+	mov ckpt_stub_slack_end+0(%rip), %r15
+	mov ckpt_stub_slack_end+8(%rip), %r14
+	mov ckpt_stub_slack_end+16(%rip), %r13
+	mov ckpt_stub_slack_end+24(%rip), %r12
+	mov ckpt_stub_slack_end+32(%rip), %rbp
+	mov ckpt_stub_slack_end+40(%rip), %rbx
+	mov ckpt_stub_slack_end+48(%rip), %r11
+	mov ckpt_stub_slack_end+56(%rip), %r10
+	mov ckpt_stub_slack_end+64(%rip), %r9
+	mov ckpt_stub_slack_end+72(%rip), %r8
+	mov ckpt_stub_slack_end+80(%rip), %rax
+	mov ckpt_stub_slack_end+88(%rip), %rcx
+	mov ckpt_stub_slack_end+96(%rip), %rdx
+	mov ckpt_stub_slack_end+104(%rip), %rsi
+	mov ckpt_stub_slack_end+112(%rip), %rdi
+	mov ckpt_stub_slack_end+120(%rip), %rsp
+	jmp *ckpt_stub_slack_end+128(%rip)
+	.balign 8
+ckpt_stub_slack_end:
+others_here:
+	dec %eax
 	jz wait_here
-	inc %eax
-	jz jump_here
-	inc %eax
+	dec %eax
+	jz store_here
+	dec %eax
+	jz sigreturn_here
+	add $4, %eax
 	jz add_here
 	mov %rdx, %rsi
 	mov 24(%r12), %rcx
@@ -101,9 +134,6 @@ wait_here:
 	mov 8(%r12), %rdi
 	mov 16(%r12), %rdx
 	jmp wait_here
-jump_here:
-	mov %rdi, %r12
-	jmp next_entry
 sigreturn_here:
 	mov %rdi, %rsp
 	mov $15, %eax
@@ -116,39 +146,11 @@ failed:
 	mov $125, %edi
 	mov $231, %eax
 	syscall
-leave_here:
-	cld
-	cmpb $0, ckpt_stub_end+138(%rip)
-	je 4f
-	std
-4:	mov ckpt_stub_end+136(%rip), %al
-	mov ckpt_stub_end+137(%rip), %ah
-	add $1, %al
-	sahf
-	mov ckpt_stub_end+0(%rip), %r15
-	mov ckpt_stub_end+8(%rip), %r14
-	mov ckpt_stub_end+16(%rip), %r13
-	mov ckpt_stub_end+24(%rip), %r12
-	mov ckpt_stub_end+32(%rip), %rbp
-	mov ckpt_stub_end+40(%rip), %rbx
-	mov ckpt_stub_end+48(%rip), %r11
-	mov ckpt_stub_end+56(%rip), %r10
-	mov ckpt_stub_end+64(%rip), %r9
-	mov ckpt_stub_end+72(%rip), %r8
-	mov ckpt_stub_end+80(%rip), %rax
-	mov ckpt_stub_end+88(%rip), %rcx
-	mov ckpt_stub_end+96(%rip), %rdx
-	mov ckpt_stub_end+104(%rip), %rsi
-	mov ckpt_stub_end+112(%rip), %rdi
-	mov ckpt_stub_end+120(%rip), %rsp
-	jmp *ckpt_stub_end+128(%rip)
-	.balign 8
 ckpt_stub_end:
-	.fill 144, 1, 0xcc
 	.popsection
 )");
 
-extern "C" const std::byte ckpt_stub_begin[], ckpt_stub_end[];
+extern "C" const std::byte ckpt_stub_begin[], ckpt_stub_slack_end[], ckpt_stub_end[];
 
 namespace ckpt::host {
 
@@ -165,6 +167,10 @@ constexpr std::uint64_t kSyscallLength = 2;  // bytes of the instruction
 
 std::span<const std::byte> stub_code() {
   return {ckpt_stub_begin, static_cast<std::size_t>(ckpt_stub_end - ckpt_stub_begin)};
+}
+
+std::span<const std::byte> stub_slack_code() {
+  return {ckpt_stub_begin, static_cast<std::size_t>(ckpt_stub_slack_end - ckpt_stub_begin)};
 }
 
 user_regs_struct restarted(const user_regs_struct& regs, bool same_call) {
@@ -212,12 +218,12 @@ StubContext stub_context(const user_regs_struct& regs, bool same_call) {
 }
 
 std::uint64_t StubImage::first_entry() const {
-  return base + stub_round(stub_code().size() + sizeof(StubContext));
+  return base + stub_round(stub_slack_code().size() + sizeof(StubContext));
 }
 
 std::vector<std::byte> make_stub(const StubContext& context, std::span<const StubEntry> entries,
                                  std::uint64_t data) {
-  const auto code = stub_code();
+  const auto code = stub_slack_code();
   const std::size_t at = stub_round(code.size() + sizeof context);
   std::vector<std::byte> out(at + entries.size_bytes() + sizeof data);
   std::memcpy(out.data(), code.data(), code.size());
@@ -235,7 +241,7 @@ Slack find_slack(std::span<const std::byte> vdso) {
   const std::uint64_t sections =
       head.e_shoff + std::uint64_t{head.e_shentsize} * std::uint64_t{head.e_shnum};
   if (head.e_shoff > vdso.size() || sections > vdso.size()) return {};
-  const std::size_t begin = (sections + 63) & ~63ULL;
+  const std::size_t begin = (sections + 15) & ~15ULL;
   // Within one page, so that it is one page that becomes private.
   if (begin >= vdso.size() || begin / 4096 != (vdso.size() - 1) / 4096) return {};
   return {begin, vdso.size()};
