@@ -70,7 +70,8 @@ n=100
 for module in virtio_pci virtio_blk ext4; do
   modprobe -d "$work/root" -S "$version" --show-depends "$module"
 done | awk '$1 == "insmod" && !seen[$2]++ {print $2}' | while read -r file; do
-  cp "$file" "$work/initrd/modules/$((n++))-$(basename "$file")"
+  to=$work/initrd/modules/$((n++))-$(basename "$file" .xz)
+  if [[ $file == *.xz ]]; then xz -dc "$file" >"$to"; else cp "$file" "$to"; fi
 done
 cat >"$work/initrd/init" <<'END'
 #!/bin/busybox sh

@@ -20,8 +20,7 @@ PhaseHook Injector::phase_hook;
 
 namespace {
 
-constexpr int kCallTimeout = 10000;      // milliseconds
-constexpr std::size_t kMostEntries = 8;  // of a stub
+constexpr int kCallTimeout = 10000;  // milliseconds
 
 void phase(int number) {
   if (Injector::phase_hook) Injector::phase_hook(number);
@@ -163,7 +162,7 @@ Status Injector::check_slack(const ProcessSnapshot& process,
   std::vector<std::byte> vdso(site_.vdso_size);
   CKPT_CHECK(memory_->read(site_.vdso, vdso));
   slack_ = find_slack(vdso);
-  const std::size_t needed = StubImage{}.data(kMostEntries) + sizeof(std::uint64_t);
+  const std::size_t needed = StubImage{}.data(kSlackEntries) + sizeof(std::uint64_t);
   if (slack_.size() < needed)
     return cannot("cannot look into the process",
                   name_of(process) + ": at the end of its vdso " + std::to_string(slack_.size()) +
@@ -298,7 +297,7 @@ Status Injector::start(FrozenThread& thread, std::size_t results_size, const Mak
       ~(format::kPageSize - 1);
 
   // What a thread runs that nobody waits for: entries 0, 1, 3, 4, 5, 6, 7.
-  const StubEntry small[kMostEntries] = {
+  const StubEntry small[kSlackEntries] = {
       entry(SYS_mmap, kStubKeep | kStubSkip,
             {area, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
              ~0ULL, 0}),

@@ -90,6 +90,8 @@ struct StubImage {
 std::vector<std::byte> make_stub(const StubContext& context, std::span<const StubEntry> entries,
                                  std::uint64_t data);
 
+constexpr std::size_t kSlackEntries = 8;  // of a stub in a slack, at most
+
 // The part of a vdso that nothing uses: behind its section headers, up to the end. Offsets; both 0
 // if the bytes are no vdso that is understood, or if something is there.
 struct Slack {

@@ -1,6 +1,7 @@
 #include <elf.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -241,9 +242,9 @@ Slack find_slack(std::span<const std::byte> vdso) {
   const std::uint64_t sections =
       head.e_shoff + std::uint64_t{head.e_shentsize} * std::uint64_t{head.e_shnum};
   if (head.e_shoff > vdso.size() || sections > vdso.size()) return {};
-  const std::size_t begin = (sections + 15) & ~15ULL;
   // Within one page, so that it is one page that becomes private.
-  if (begin >= vdso.size() || begin / 4096 != (vdso.size() - 1) / 4096) return {};
+  const std::size_t begin = std::max<std::size_t>((sections + 15) & ~15ULL, vdso.size() - 4096);
+  if (begin >= vdso.size()) return {};
   return {begin, vdso.size()};
 }
 
