@@ -145,6 +145,19 @@ Error with_hint(Error error, const std::string& comm, const std::string& hint) {
   return error;
 }
 
+// Where ptrace(2) is not permitted.
+std::string who_may_trace(pid_t pid) {
+  if (const pid_t tracer = tracer_of(pid); tracer != 0)
+    return "process " + std::to_string(tracer) + " traces it";
+  const auto text = kProc.read_record("sys/kernel/yama/ptrace_scope");
+  const std::string scope(text.has_error() ? "0" : trim(text.value()));
+  const std::string setting = "kernel.yama.ptrace_scope is " + scope;
+  if (scope == "1") return "be root: users trace only what they have started (" + setting + ")";
+  if (scope == "2") return "be root (" + setting + ")";
+  if (scope == "3") return "nobody traces anything until the next boot (" + setting + ")";
+  return "be root, or its owner";
+}
+
 }  // namespace
 
 Result<std::unique_ptr<FrozenTree>> FrozenTree::freeze(pid_t root, const SnapshotOptions& options) {
@@ -190,12 +203,7 @@ Result<bool> FrozenTree::seize(pid_t pid, pid_t tid, const std::string& comm) {
   const Tracee tracee(pid, tid);
   const Status seized = tracee.seize();
   if (seized.has_error() && has_ended(pid, tid)) return false;
-  if (seized.has_error()) {
-    const pid_t tracer = tracer_of(pid);
-    return with_hint(
-        seized.error(), comm,
-        tracer != 0 ? "process " + std::to_string(tracer) + " traces it" : "be root, or its owner");
-  }
+  if (seized.has_error()) return with_hint(seized.error(), comm, who_may_trace(pid));
   threads_.emplace(tid, FrozenThread{tracee});
   return true;
 }
