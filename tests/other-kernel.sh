@@ -54,6 +54,7 @@ mount -t devpts -o ptmxmode=666 devpts /dev/pts
 for at in /dev/shm /tmp /run; do mount -t tmpfs tmpfs \$at; done
 ln -s /proc/self/fd /dev/fd; for i in 0:stdin 1:stdout 2:stderr; do ln -s fd/\${i%:*} /dev/\${i#*:}; done
 ip link set lo up
+echo 4194304 >/proc/sys/kernel/pid_max  # as systemd(1) has it
 uname -r
 cd "$top/build/release" && bash /command
 echo "other-kernel: exit status \$?"
