@@ -49,7 +49,7 @@ Result<std::unique_ptr<LiveTree>> LiveTree::capture(const Console& console, pid_
     live->bodies_ = std::move(*bodies);
     if (!live->bodies_->obstacles().empty())
       return not_checkpointable(console, live->bodies_->obstacles());
-    for (const std::string& hazard : live->bodies_->hazards()) console.note("warning: " + hazard);
+    for (const std::string& text : live->bodies_->warnings()) console.note("warning: " + text);
     return live;
   }
 }

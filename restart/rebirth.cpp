@@ -157,13 +157,11 @@ bool Rebirth::possible(const format::Image& image) {
 }
 
 Result<Rebirth> Rebirth::prepare(const format::Image& image, const Forest& forest,
-                                 const PageStore& pages, const RebirthOptions& wanted) {
+                                 const PageStore& pages, const RebirthOptions& options) {
   if (!possible(image))
     return cannot("cannot restore", "the image holds no memory and no registers",
                   "it can be rehearsed: --rehearse");
   CKPT_CHECK(check_platform(image));
-  RebirthOptions options = wanted;
-  if (!chooses_timer_numbers()) options.count_timers = true;
   const int first_fd = highest_fd(image) + 1;
   CKPT_CHECK(raise_limit(first_fd + 16));
   auto impl = std::make_unique<Impl>(

@@ -34,6 +34,7 @@
 
 #include "restart/forest.h"
 #include "restart/host_executor.h"
+#include "restart/requirements.h"
 
 namespace ckpt::restart {
 
@@ -47,8 +48,8 @@ struct RebirthOptions {
   std::optional<std::vector<std::uint32_t>> groups;
   // Who makes whom, so that they share memory copy-on-write; null: they share none.
   const Plan* plan = nullptr;
-  // Numbers of POSIX timers are counted up to, as a kernel before 6.15 needs it.
-  bool count_timers = false;
+  // Numbers of POSIX timers are counted up to, as they must be before Linux 6.15.
+  bool count_timers = !chooses_timer_numbers();
 };
 
 class Rebirth {

@@ -69,6 +69,17 @@ void check_processors(const format::Image& image, std::vector<Requirement>& out)
   }
 }
 
+void check_timers(const format::Image& image, std::vector<Requirement>& out) {
+  constexpr std::int32_t kMostCounted = 10'000'000;  // takes some seconds
+  if (chooses_timer_numbers()) return;
+  for (const format::ImageSignal& s : image.process.signals)
+    for (const format::PosixTimer& t : s.timers)
+      if (t.id > kMostCounted)
+        out.push_back({Of::kernel,
+                       "POSIX timer " + std::to_string(t.id) + " cannot be made with its number",
+                       "Linux 6.15 or newer"});
+}
+
 }  // namespace
 
 bool chooses_timer_numbers() {
@@ -107,14 +118,7 @@ std::vector<Requirement> unmet_requirements(const format::Image& image, HostOpti
   if (::prctl(PR_SET_MM, PR_SET_MM_MAP_SIZE, &size, 0, 0) != 0)
     out.push_back({Of::kernel, "the bounds of a process's memory cannot be set (PR_SET_MM_MAP)",
                    "a kernel with CONFIG_CHECKPOINT_RESTORE"});
-  if (chooses_timer_numbers()) return out;
-  constexpr std::int32_t kMostCounted = 10'000'000;  // takes some seconds
-  for (const format::ImageSignal& s : image.process.signals)
-    for (const format::PosixTimer& t : s.timers)
-      if (t.id > kMostCounted)
-        out.push_back({Of::kernel,
-                       "POSIX timer " + std::to_string(t.id) + " cannot be made with its number",
-                       "Linux 6.15 or newer"});
+  check_timers(image, out);
   return out;
 }
 

@@ -4,11 +4,13 @@
 #
 #   tests/install-packages.sh build         what building and running ckpt takes
 #   tests/install-packages.sh build test    and what its tests take
+#   tests/install-packages.sh kernel        what tests/other-kernel.sh takes
 set -euo pipefail
 
 build=(g++ cmake ninja-build pkg-config libboost1.81-dev libboost-json1.81-dev
        libboost-program-options1.81-dev libzstd-dev zstd libxxhash-dev catch2 procps python3)
 test=(clang-format clang-tidy jq make strace util-linux)
+kernel=(qemu-system-x86 debootstrap busybox-static kmod cpio e2fsprogs)
 
 die() { echo "install-packages: $*" >&2; exit 1; }
 
@@ -17,7 +19,8 @@ for group in "$@"; do
   case $group in
     build) wanted+=("${build[@]}") ;;
     test) wanted+=("${test[@]}") ;;
-    *) die "unknown group '$group' (build, test)" ;;
+    kernel) wanted+=("${kernel[@]}") ;;
+    *) die "unknown group '$group' (build, test, kernel)" ;;
   esac
 done
 

@@ -19,8 +19,8 @@ work=$top/build/other-kernel
 
 say() { printf '== %s\n' "$*"; }
 mkdir -p "$work"
-say "tools"
-apt-get -qq install -y qemu-system-x86 debootstrap busybox-static kmod cpio e2fsprogs >/dev/null
+say "packages"
+tests/install-packages.sh kernel
 
 if [[ ! -e $work/root/etc/debian_version ]]; then
   say "a fresh Debian"
@@ -32,7 +32,7 @@ say "kernel"
 real=$(apt-cache depends "$package" | sed -n 's/ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -1)
 real=${real:-$package}
 rm -rf "$work/kernel" && mkdir "$work/kernel"
-(cd "$work/kernel" && apt-get -qq download "$real" 2>/dev/null && dpkg-deb -x ./*.deb .)
+(cd "$work/kernel" && apt-get -qq -o APT::Sandbox::User=root download "$real" && dpkg-deb -x ./*.deb .)
 version=$(basename "$work"/kernel/boot/vmlinuz-*)
 version=${version#vmlinuz-}
 rm -rf "$work/root/lib/modules" && cp -r "$work/kernel/lib/modules" "$work/root/lib/modules"
@@ -92,4 +92,5 @@ qemu-system-x86_64 -accel tcg,thread=multi -cpu max -m 4096 -smp 2 -display none
   -serial stdio -kernel "$work/kernel/boot/vmlinuz-$version" -initrd "$work/initrd.cpio" \
   -append "console=ttyS0 quiet panic=-1" -drive "file=$work/disk,format=raw,if=virtio" \
   </dev/null | tee "$work/log"
-exit "$(sed -n 's/^other-kernel: exit status \([0-9]*\).*/\1/p' "$work/log" | tail -1)"
+status=$(sed -n 's/^other-kernel: exit status \([0-9]*\).*/\1/p' "$work/log" | tail -1)
+exit "${status:-1}"

@@ -166,9 +166,9 @@ Status Bodies::find_own_pages() {
   return {};
 }
 
-std::vector<std::string> Bodies::hazards() const {
+std::vector<std::string> Bodies::warnings() const {
   const auto n = std::count_if(processes_.begin(), processes_.end(),
-                               [](const ProcessState& s) { return !s.keeps_semaphores; });
+                               [](const ProcessState& s) { return !s.tells_semaphores; });
   if (n == 0) return {};
   return {
       "Linux before 6.5 does not tell whether an eventfd(2) is a semaphore: " + std::to_string(n) +

@@ -27,7 +27,7 @@ class Bodies : public core::TaskBodies {
 
   [[nodiscard]] const std::vector<Obstacle>& obstacles() const { return obstacles_; }
   // What the image may not hold as it is, though nothing is in the way.
-  [[nodiscard]] std::vector<std::string> hazards() const;
+  [[nodiscard]] std::vector<std::string> warnings() const;
   // What is known of a machine's processes beyond their mirror: job control's stops, subreapers.
   // What their pipes and files without a name hold. Error of kind cannot if that cannot be had.
   Status complete(core::Process& root);

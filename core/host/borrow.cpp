@@ -24,16 +24,17 @@ Descriptor open_process(const ProcessState& process) {
 
 }  // namespace
 
-Borrower::Borrower(const ProcessState& process) : process_(open_process(process)) {}
+Borrower::Borrower(const ProcessState& process)
+    : process_(open_process(process)), error_(process_.get() < 0 ? errno : 0) {}
 
 Descriptor Borrower::borrow(int fd) const {
   return Descriptor(static_cast<int>(::syscall(SYS_pidfd_getfd, process_.get(), fd, 0)));
 }
 
 std::string Borrower::why() const {
-  return process_.get() < 0 ? "its first thread has exited, and Linux before 6.9 does not give "
-                              "what others have open"
-                            : std::strerror(errno);
+  if (error_ == EINVAL)  // kPidfdThread is unknown
+    return "its first thread has exited, and Linux before 6.9 does not give what others have open";
+  return std::strerror(error_ != 0 ? error_ : errno);
 }
 
 Descriptor end_of_pipe(const ProcessState& process, int fd, int flags) {

@@ -16,11 +16,12 @@ class Borrower {
 
  private:
   Descriptor process_;
+  int error_;  // errno of pidfd_open(2); 0: there is a process
 };
 
 // The end of a pipe that the process has under this descriptor: its own, as one that is opened is
-// closed again, and that sends the signals of O_ASYNC; before Linux 5.6 opened with `flags`. get()
-// is -1 and errno is set where that fails.
+// closed again, and that sends the signals of O_ASYNC; opened with `flags` where it cannot be had
+// (of a leader that has exited, before Linux 6.9). get() is -1 and errno is set where that fails.
 Descriptor end_of_pipe(const ProcessState& process, int fd, int flags);
 
 }  // namespace ckpt::host

@@ -6,6 +6,8 @@ namespace ckpt::host {
 
 namespace {
 
+constexpr std::string_view kSemaphore = "eventfd-semaphore";
+
 // "(5, 999)": seconds and nanoseconds.
 bool parse_time(std::string_view text, std::uint64_t& nanoseconds) {
   const auto comma = text.find(',');
@@ -42,7 +44,7 @@ bool take_line(std::string_view key, std::string_view value, format::ImageFileSt
     s.kind = format::kEventfd;
     if (!scan_base(value, number, 16)) return false;
     s.value = number;
-  } else if (key == "eventfd-semaphore") {
+  } else if (key == kSemaphore) {
     if (!scan(value, number)) return false;
     s.flags = static_cast<std::uint32_t>(number);
   } else if (key == "sigmask") {
@@ -83,6 +85,14 @@ format::ImageFileState parse_file_state(std::string_view fdinfo) {
   }
   out.state.nr_watches = static_cast<std::uint32_t>(out.watches.size());
   return out;
+}
+
+bool tells_semaphore(std::string_view fdinfo) {
+  while (!fdinfo.empty()) {
+    const std::string_view line = next_line(fdinfo);
+    if (line.substr(0, line.find(':')) == kSemaphore) return true;
+  }
+  return false;
 }
 
 }  // namespace ckpt::host

@@ -11,5 +11,7 @@ namespace ckpt::host {
 // The inside of an eventfd, signalfd, timerfd or epoll file; kind 0 for any other, and for text
 // that is not understood.
 format::ImageFileState parse_file_state(std::string_view fdinfo);
+// Of an eventfd: is it told whether it is a semaphore (Linux 6.5)?
+bool tells_semaphore(std::string_view fdinfo);
 
 }  // namespace ckpt::host

@@ -261,8 +261,7 @@ class Gatherer {
       const auto text = kProc.read_record(dir_ + "/fdinfo/" + std::to_string(fd.fd));
       if (text.has_error()) continue;
       DescriptorState d{fd.fd, parse_file_state(text.value())};
-      if (d.image.state.kind == format::kEventfd && text->find("eventfd-semaphore:") == text->npos)
-        s_.keeps_semaphores = false;
+      if (d.image.state.kind == format::kEventfd) s_.tells_semaphores &= tells_semaphore(*text);
       if (d.image.state.kind != 0) s_.descriptors.push_back(std::move(d));
     }
   }

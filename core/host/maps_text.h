@@ -26,8 +26,7 @@ struct Mapping {
   [[nodiscard]] bool is_kernels() const;
 };
 
-// In ascending order. Of /proc/PID/maps, which has no details, `flags` and `has_own` stay as they
-// are.
+// In ascending order. /proc/PID/maps has no details: `flags` are empty and `has_own` is false.
 Result<std::vector<Mapping>> parse_smaps(std::string_view text);
 
 }  // namespace ckpt::host

@@ -51,7 +51,7 @@ struct ProcessState {
   bool stops = false;                        // a SIGSTOP waits to be taken: as good as stopped
   std::vector<DescriptorState> descriptors;  // those with an inside
   std::vector<ThreadState> threads;          // ascending tids
-  bool keeps_semaphores = true;        // false: of an eventfd it is not told whether it is one
+  bool tells_semaphores = true;        // false: of an eventfd it is not told whether it is one
   std::vector<std::string> surprises;  // what gather_inside() found that no image can hold
   std::optional<Injector> injector;    // from gather_inside() on
 };

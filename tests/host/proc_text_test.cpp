@@ -8,6 +8,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "core/host/fdinfo_state.h"
 #include "core/host/maps_text.h"
 
 using namespace ckpt::host;
@@ -27,57 +28,6 @@ const std::string kStatus =
     "NSpgid:\t4147\t0\t0\nNSsid:\t2642\t0\t0\nKthread:\t0\nThreads:\t2\nSigPnd:\t0000000000000001\n"
     "ShdPnd:\t0000000000000002\nSigBlk:\tfffffffe7ffbfeff\nSigIgn:\t0000000000010000\n"
     "SigCgt:\t0000000000000004\nNoNewPrivs:\t1\nSeccomp:\t2\n";
-
-TEST_CASE("smaps: a mapping with its details", "[host]") {
-  const auto parsed = parse_smaps(
-      "7f00a000-7f00c000 rw-p 00002000 fe:01 77  /a\\012b (deleted)\n"
-      "Size:                  8 kB\n"
-      "Anonymous:             4 kB\n"
-      "AnonHugePages:         0 kB\n"
-      "Swap:                  0 kB\n"
-      "VmFlags: rd wr mr ac \n"
-      "7f00c000-7f00d000 r-xs 00000000 00:00 0\n"
-      "Anonymous:             0 kB\n"
-      "AnonHugePages:      2048 kB\n"
-      "Swap:                  0 kB\n"
-      "SwapPss:              10 kB\n"
-      "7f00d000-7f00e000 ---p 00000000 00:00 0 \n"
-      "Anonymous:             0 kB\n"
-      "Swap:                 16 kB\n");
-  REQUIRE(parsed.has_value());
-  REQUIRE(parsed->size() == 3);
-  const Mapping& first = parsed->front();
-  CHECK(first.start == 0x7f00a000);
-  CHECK(first.end == 0x7f00c000);
-  CHECK(first.protection == (PROT_READ | PROT_WRITE));
-  CHECK_FALSE(first.shared);
-  CHECK(first.offset == 0x2000);
-  CHECK(first.dev_major == 0xfe);
-  CHECK(first.dev_minor == 1);
-  CHECK(first.ino == 77);
-  CHECK(first.name == "/a\nb");
-  CHECK(first.deleted);
-  CHECK(first.has("mr"));
-  CHECK_FALSE(first.has("mw"));
-  CHECK(first.has_own);
-  CHECK((*parsed)[1].shared);
-  CHECK((*parsed)[1].name.empty());
-  CHECK_FALSE((*parsed)[1].has_own);  // only others' names begin alike
-  CHECK((*parsed)[2].has_own);
-  CHECK((*parsed)[2].protection == PROT_NONE);
-}
-
-TEST_CASE("smaps: what is not understood is named", "[host]") {
-  for (const char* const text :
-       {"Size: 8 kB\n", "7f00c000-7f00a000 rw-p 0 fe:01 77\n", "7f00a000 rw-p 0 fe:01 77\n",
-        "7f00a000-7f00c000 rw-p 0 fe:01\n",
-        "7f00a000-7f00c000 rw-p 0 fe:01 1\n7f00b000-7f00d000 rw-p 0 fe:01 1\n"}) {
-    INFO(text);
-    const auto parsed = parse_smaps(text);
-    REQUIRE(parsed.has_error());
-    CHECK(parsed.error().message().find("is not understood") != std::string::npos);
-  }
-}
 
 }  // namespace
 
@@ -298,4 +248,68 @@ TEST_CASE("fdinfo: advisory locks", "[host]") {
                           "lock:\t1: FLOCK  ADVISORY  WRITE 1 0:0:1 x EOF\n",
                           "lock:\t1: FLOCK  ADVISORY  UNLCK 1 0:0:1 0 EOF\n"})
     CHECK(parse_fdinfo(head + bad).has_error());
+}
+
+TEST_CASE("smaps: a mapping with its details", "[host]") {
+  const auto parsed = parse_smaps(
+      "7f00a000-7f00c000 rw-p 00002000 fe:01 77  /a\\012b (deleted)\n"
+      "Size:                  8 kB\n"
+      "Anonymous:             4 kB\n"
+      "AnonHugePages:         0 kB\n"
+      "Swap:                  0 kB\n"
+      "VmFlags: rd wr mr ac \n"
+      "7f00c000-7f00d000 r-xs 00000000 00:00 0\n"
+      "Anonymous:             0 kB\n"
+      "AnonHugePages:      2048 kB\n"
+      "Swap:                  0 kB\n"
+      "SwapPss:              10 kB\n"
+      "7f00d000-7f00e000 ---p 00000000 00:00 0 \n"
+      "Anonymous:             0 kB\n"
+      "Swap:                 16 kB\n");
+  REQUIRE(parsed.has_value());
+  REQUIRE(parsed->size() == 3);
+  const Mapping& first = parsed->front();
+  CHECK(first.start == 0x7f00a000);
+  CHECK(first.end == 0x7f00c000);
+  CHECK(first.protection == (PROT_READ | PROT_WRITE));
+  CHECK_FALSE(first.shared);
+  CHECK(first.offset == 0x2000);
+  CHECK(first.dev_major == 0xfe);
+  CHECK(first.dev_minor == 1);
+  CHECK(first.ino == 77);
+  CHECK(first.name == "/a\nb");
+  CHECK(first.deleted);
+  CHECK(first.has("mr"));
+  CHECK_FALSE(first.has("mw"));
+  CHECK(first.has_own);
+  CHECK((*parsed)[1].shared);
+  CHECK((*parsed)[1].name.empty());
+  CHECK_FALSE((*parsed)[1].has_own);  // only others' names begin alike
+  CHECK((*parsed)[2].has_own);
+  CHECK((*parsed)[2].protection == PROT_NONE);
+}
+
+TEST_CASE("smaps: what is not understood is named", "[host]") {
+  for (const char* const text :
+       {"Size: 8 kB\n", "7f00c000-7f00a000 rw-p 0 fe:01 77\n", "7f00a000 rw-p 0 fe:01 77\n",
+        "7f00a000-7f00c000 rw-p 0 fe:01\n",
+        "7f00a000-7f00c000 rw-p 0 fe:01 1\n7f00b000-7f00d000 rw-p 0 fe:01 1\n"}) {
+    INFO(text);
+    const auto parsed = parse_smaps(text);
+    REQUIRE(parsed.has_error());
+    CHECK(parsed.error().message().find("is not understood") != std::string::npos);
+  }
+}
+
+TEST_CASE("fdinfo: an eventfd of an older kernel does not tell whether it is a semaphore",
+          "[host]") {
+  const std::string head =
+      "pos:\t0\nflags:\t04002\neventfd-count:                7\neventfd-id: 1\n";
+  for (const bool told : {false, true}) {
+    const std::string text = head + (told ? "eventfd-semaphore: 1\n" : "");
+    const auto parsed = parse_file_state(text);
+    CHECK(parsed.state.value == 7);
+    CHECK(parsed.state.flags == (told ? 1 : 0));
+    CHECK(tells_semaphore(text) == told);
+  }
 }

@@ -115,7 +115,7 @@ void rebear(pid_t pid, const std::vector<std::byte>& bytes, bool count_timers) {
   const format::Image image = must(format::read_image(reader, pages.get()));
   const restart::Forest forest = must(restart::make_forest(image));
   restart::RebirthOptions options;
-  options.count_timers = count_timers;
+  options.count_timers |= count_timers;
   auto rebirth = must(restart::Rebirth::prepare(image, forest, *pages, options));
   const pid_t child = clone_as(pid);
   if (child < 0 && errno == EPERM) {
@@ -151,8 +151,8 @@ std::size_t shared_mappings(pid_t pid) {
 
 int main(int argc, char** argv) {
   const bool count_timers = argc > 1 && std::strcmp(argv[1], "--count-timers") == 0;
-  argv += count_timers ? 1 : 0;
-  if (argc < (count_timers ? 4 : 3)) return 2;
+  if (count_timers) --argc, ++argv;
+  if (argc < 3) return 2;
   char output[] = "/tmp/ckpt_rebirth_XXXXXX";
   close(mkstemp(output));
   const pid_t pid = start(argv + 2, output);

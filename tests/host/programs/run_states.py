@@ -4,13 +4,12 @@
     run_states.py CKPT CKPT_STATE [--host|--nested] [--fixed] [--older] [--jobs N] [THEME|NAME...]
 
 Before that it is dumped and left running. The first restore is with --here, the second into a pid
-namespace of its own. Each time the tree must
-be the one that was dumped: numbers, families, states, names, mappings, descriptors and all that
-/proc/PID/status tells. At last the root gets SIGTERM through ckpt and says whether all was right.
+namespace of its own. Each time the tree must be the one that was dumped: numbers, families, states,
+names, mappings, descriptors and all that /proc/PID/status tells. At last the root gets SIGTERM through ckpt and says whether all was right.
 
 --nested: all of it within a pid namespace with a /proc of its own; --host, the default: here.
---fixed: addresses are not random. --older: dumps find a kernel like Linux 6.1. One line for each program; exit status 1 if one failed, 77 if all
-were skipped (not permitted here).
+--fixed: addresses are not random. --older: dumps find a kernel like Linux 6.1. One line for each
+program; exit status 1 if one failed, 77 if all were skipped (not permitted here).
 """
 import argparse
 import concurrent.futures
